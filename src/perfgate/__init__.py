@@ -1,0 +1,1 @@
+"""Performance gate for LLM serving on TensorRT-LLM and Triton."""

@@ -1,0 +1,97 @@
+"""Values to and from JSON and TOML, with errors that name the field, and atomic writes."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import tomllib
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+
+from perfgate.errors import RecordsError, UsageError
+
+T = TypeVar("T")
+
+_encoder = msgspec.json.Encoder(order="deterministic")
+
+
+def to_json(value: object) -> bytes:
+    """Encode any value of the vocabulary; paths become strings. Ends without a newline."""
+    return _encoder.encode(_plain(value))
+
+
+def to_pretty_json(value: object) -> bytes:
+    """Encode for people and for diffs: two-space indent, one final newline."""
+    return msgspec.json.format(to_json(value), indent=2) + b"\n"
+
+
+def from_json(data: bytes, kind: type[T], *, origin: str) -> T:
+    """Decode JSON into `kind`; `origin` names the file in the error.
+
+    Raises RecordsError if the text is not what `kind` says.
+    """
+    try:
+        return msgspec.json.decode(data, type=kind, dec_hook=_decode_path)
+    except (msgspec.DecodeError, msgspec.ValidationError) as error:
+        msg = (
+            f"{origin}: {error}. The file is damaged or was written by another version of perfgate."
+        )
+        raise RecordsError(msg) from error
+
+
+def from_toml(path: Path, kind: type[T]) -> T:
+    """Decode a TOML file a person wrote into `kind`.
+
+    Raises UsageError naming the file and the field if it is missing or breaks a rule.
+    """
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise UsageError("file", str(path), "it must exist") from error
+    except tomllib.TOMLDecodeError as error:
+        raise UsageError(str(path), str(error), "it must be valid TOML") from error
+    return from_table(table, kind, origin=str(path))
+
+
+def from_table(table: dict[str, Any], kind: type[T], *, origin: str) -> T:
+    """Decode an already parsed table into `kind`; unknown keys are the caller's business."""
+    try:
+        return msgspec.convert(table, type=kind, dec_hook=_decode_path)
+    except msgspec.ValidationError as error:
+        raise UsageError(origin, str(error), "it must follow the documented form") from error
+
+
+def write_atomic(path: Path, data: bytes) -> None:
+    """Write a whole file or nothing: readers never see half of it, a crash leaves the old one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(temporary).chmod(0o644)
+        Path(temporary).replace(path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def _plain(value: object) -> object:
+    return msgspec.to_builtins(value, enc_hook=_encode_path)
+
+
+def _encode_path(value: object) -> object:
+    if isinstance(value, Path):
+        return str(value)
+    msg = f"no JSON form for {type(value).__name__}"
+    raise NotImplementedError(msg)
+
+
+def _decode_path(kind: type, value: object) -> object:
+    if issubclass(kind, Path) and isinstance(value, str):
+        return Path(value)
+    msg = f"no value of {kind.__name__} in {value!r}"
+    raise NotImplementedError(msg)
