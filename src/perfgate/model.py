@@ -156,7 +156,7 @@ class OperatingPoint:
             )
             raise UsageError("isl", self.workload.isl, rule)
         if self.workload.isl + self.workload.osl > self.engine.max_seq_len:
-            rule = f"isl + osl must fit engine {self.engine.name}: max_seq_len {self.engine.max_seq_len}"
+            rule = f"isl + osl must fit the engine's max_seq_len ({self.engine.max_seq_len})"
             raise UsageError("osl", self.workload.osl, rule)
 
 
