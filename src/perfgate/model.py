@@ -160,6 +160,24 @@ class OperatingPoint:
             raise UsageError("osl", self.workload.osl, rule)
 
 
+class ComparisonKind(StrEnum):
+    """What two points measured in one run are asked about each other."""
+
+    SPEEDUP = "speedup"  # the first reaches a stated multiple of the second's throughput
+    EQUAL_TPOT = "equal-tpot"  # both decode equally fast
+    STARVED = "starved"  # the first shows a batch too small for its load, the second does not
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Comparison:
+    """A question about two points of the same run; its thresholds stand in the Policy."""
+
+    id: str
+    kind: ComparisonKind
+    point: str
+    against: str
+
+
 # --- What is built and booted ---------------------------------------------------------------
 
 
