@@ -56,11 +56,48 @@ def from_toml(path: Path, kind: type[T]) -> T:
 
 
 def from_table(table: dict[str, Any], kind: type[T], *, origin: str) -> T:
-    """Decode an already parsed table into `kind`; unknown keys are the caller's business."""
+    """Decode an already parsed table into `kind`; a key that `kind` lacks is an error.
+
+    Raises UsageError naming `origin`, the field, its value and the rule it breaks.
+    """
     try:
-        return msgspec.convert(table, type=kind, dec_hook=_decode_path)
+        value = msgspec.convert(table, type=kind, dec_hook=_decode_path)
     except msgspec.ValidationError as error:
-        raise UsageError(origin, str(error), "it must follow the documented form") from error
+        raise _usage_error(error, origin) from error
+    for key in _unknown_keys(table, _plain(value)):
+        raise UsageError(f"{origin}: {key}", "?", "no such field is known; is it misspelt?")
+    return value
+
+
+def _usage_error(error: msgspec.ValidationError, origin: str) -> UsageError:
+    text, _, where = str(error).partition(" - at ")
+    path = where.strip("`").removeprefix("$").removeprefix(".")
+    if isinstance(error.__cause__, UsageError):
+        cause = error.__cause__
+        field = f"{path}.{cause.field}" if path else cause.field
+        return UsageError(f"{origin}: {field}", cause.value, cause.rule)
+    return UsageError(f"{origin}: {path or 'file'}", text, "it must follow the documented form")
+
+
+def _unknown_keys(table: object, known: object, path: str = "") -> list[str]:
+    """Paths in `table` that decoding dropped: `known` is the decoded value, encoded again."""
+    if isinstance(table, dict) and isinstance(known, dict):
+        return [
+            found
+            for key, value in table.items()
+            for found in (
+                _unknown_keys(value, known[key], f"{path}{key}.")
+                if key in known
+                else [f"{path}{key}"]
+            )
+        ]
+    if isinstance(table, list) and isinstance(known, list):
+        return [
+            found
+            for index, (one, other) in enumerate(zip(table, known, strict=True))
+            for found in _unknown_keys(one, other, f"{path[:-1]}[{index}].")
+        ]
+    return []
 
 
 def write_atomic(path: Path, data: bytes) -> None:

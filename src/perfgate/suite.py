@@ -1,0 +1,150 @@
+"""The suite's files under review: points.toml and policy.toml, read into values."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+
+from perfgate import codec
+from perfgate.errors import UsageError
+from perfgate.model import (
+    Claim,
+    Comparison,
+    EngineSpec,
+    OperatingPoint,
+    Policy,
+    Sampling,
+    ServingSpec,
+    Workload,
+)
+
+T = TypeVar("T")
+
+POINTS_FILE = "points.toml"
+POLICY_FILE = "policy.toml"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Suite:
+    """What is measured and by which rules it is judged.
+
+    `on_request` names the points that take too long for the default run.
+    """
+
+    root: Path
+    points: tuple[OperatingPoint, ...]
+    on_request: frozenset[str]
+    comparisons: tuple[Comparison, ...]
+    policy: Policy
+
+    def point(self, point_id: str) -> OperatingPoint:
+        """The point of that name; UsageError listing the known ones if there is none."""
+        for point in self.points:
+            if point.id == point_id:
+                return point
+        known = ", ".join(point.id for point in self.points)
+        raise UsageError("point", point_id, f"it must be one of {known}")
+
+    @property
+    def default_points(self) -> tuple[OperatingPoint, ...]:
+        """The points of the default run, in file order."""
+        return tuple(point for point in self.points if point.id not in self.on_request)
+
+
+def find_root(start: Path) -> Path:
+    """The nearest folder from `start` upwards that holds points.toml."""
+    for folder in (start.resolve(), *start.resolve().parents):
+        if (folder / POINTS_FILE).is_file():
+            return folder
+    rule = f"neither it nor a folder above it holds {POINTS_FILE}; run perfgate inside a suite"
+    raise UsageError("folder", str(start), rule)
+
+
+def load_suite(root: Path) -> Suite:
+    """Read and check both files; UsageError names file, field, value and rule."""
+    origin = str(root / POINTS_FILE)
+    form = codec.from_toml(root / POINTS_FILE, _PointsForm)
+    engines = {
+        name: _merged(EngineSpec, form.engine_defaults, table, f"{origin}: engines.{name}")
+        for name, table in form.engines.items()
+    }
+    rows = [
+        _merged(_PointRow, form.point_defaults, table, f"{origin}: points[{index}]")
+        for index, table in enumerate(form.points)
+    ]
+    points = tuple(_point(row, form, engines, origin) for row in rows)
+    _require_unique("points", [point.id for point in points], origin)
+    _require_unique("comparisons", [row.id for row in form.comparisons], origin)
+    comparisons = tuple(_comparison(row, points, origin) for row in form.comparisons)
+    return Suite(
+        root=root,
+        points=points,
+        on_request=frozenset(row.id for row in rows if row.on_request),
+        comparisons=comparisons,
+        policy=codec.from_toml(root / POLICY_FILE, Policy),
+    )
+
+
+class _PointRow(msgspec.Struct, frozen=True, kw_only=True):
+    id: str
+    engine: str
+    concurrency: int
+    isl: int
+    osl: int
+    rounds: int
+    round_requests: int
+    on_request: bool = False
+    claim: Claim | None = None
+    serving: dict[str, Any] = {}
+
+
+class _PointsForm(msgspec.Struct, frozen=True, kw_only=True):
+    seed: int
+    engine_defaults: dict[str, Any] = {}
+    serving_defaults: dict[str, Any] = {}
+    engines: dict[str, dict[str, Any]]
+    point_defaults: dict[str, Any] = {}
+    points: list[dict[str, Any]]
+    comparisons: list[Comparison] = []
+
+
+def _point(
+    row: _PointRow, form: _PointsForm, engines: dict[str, EngineSpec], origin: str
+) -> OperatingPoint:
+    where = f"{origin}: point {row.id}"
+    if row.engine not in engines:
+        raise UsageError(f"{where}: engine", row.engine, f"[engines] knows {', '.join(engines)}")
+    try:
+        return OperatingPoint(
+            id=row.id,
+            engine=engines[row.engine],
+            serving=_merged(ServingSpec, form.serving_defaults, row.serving, where),
+            workload=Workload(
+                concurrency=row.concurrency, isl=row.isl, osl=row.osl, seed=form.seed
+            ),
+            sampling=Sampling(rounds=row.rounds, round_requests=row.round_requests),
+            claim=row.claim,
+        )
+    except UsageError as error:
+        raise UsageError(f"{where}: {error.field}", error.value, error.rule) from error
+
+
+def _comparison(row: Comparison, points: tuple[OperatingPoint, ...], origin: str) -> Comparison:
+    known = {point.id for point in points}
+    for name in (row.point, row.against):
+        if name not in known:
+            raise UsageError(f"{origin}: comparison {row.id}", name, "it must name a point")
+    return row
+
+
+def _merged(kind: type[T], defaults: dict[str, Any], table: dict[str, Any], origin: str) -> T:
+    return codec.from_table({**defaults, **table}, kind, origin=origin)
+
+
+def _require_unique(field: str, names: list[str], origin: str) -> None:
+    for name in names:
+        if names.count(name) > 1:
+            raise UsageError(f"{origin}: {field}", name, "each id may stand once")
