@@ -138,7 +138,11 @@ class Claim:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OperatingPoint:
-    """One engine under one load, with a name that tests, tables and baselines share."""
+    """One engine under one load, with a name that tests, tables and baselines share.
+
+    A point that is not `gated` has no baseline of its own: it is measured to be compared with
+    another point of the same run.
+    """
 
     id: str
     engine: EngineSpec
@@ -146,6 +150,7 @@ class OperatingPoint:
     workload: Workload
     sampling: Sampling
     claim: Claim | None = None
+    gated: bool = True
 
     def __post_init__(self) -> None:
         """Refuse a point whose requests cannot fit its engine."""
@@ -470,7 +475,7 @@ class Finding:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Judgement:
-    """The verdict on one operating point with everything it rests on."""
+    """The verdict on one operating point, or one comparison of two, and all it rests on."""
 
     point: str
     verdict: Verdict
