@@ -97,6 +97,7 @@ class _PointRow(msgspec.Struct, frozen=True, kw_only=True):
     rounds: int
     round_requests: int
     on_request: bool = False
+    gated: bool = True
     claim: Claim | None = None
     serving: dict[str, Any] = {}
 
@@ -127,6 +128,7 @@ def _point(
             ),
             sampling=Sampling(rounds=row.rounds, round_requests=row.round_requests),
             claim=row.claim,
+            gated=row.gated,
         )
     except UsageError as error:
         raise UsageError(f"{where}: {error.field}", error.value, error.rule) from error
