@@ -135,6 +135,10 @@ class Claim:
     ceiling_p95_s: float | None = None
     source: str
 
+    def __post_init__(self) -> None:
+        """Refuse a claim of nothing."""
+        _require_all_positive(self, "floor_tok_s", "ceiling_p95_s")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OperatingPoint:
@@ -384,6 +388,12 @@ class RunSample:
     ttft_p50_s: float
     tpot_p50_s: float
 
+    def __post_init__(self) -> None:
+        """Refuse a run that did nothing: relative changes from zero have no meaning."""
+        _require_all_positive(
+            self, "requests", "throughput_tok_s", "latency_p50_s", "latency_p95_s"
+        )
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cell:
@@ -394,6 +404,10 @@ class Cell:
     source: str
     identity: dict[str, str] = field(default_factory=dict)
     samples: tuple[RunSample, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Refuse a floor or ceiling that nothing can miss."""
+        _require_all_positive(self, "floor_tok_s", "ceiling_p95_s")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -463,10 +477,10 @@ class Finding:
     """One check of one number: what was expected, what was got, and what follows."""
 
     check: str
-    metric: str
-    unit: str
-    expected: float | None
-    got: float | None
+    metric: str = ""
+    unit: str = ""
+    expected: float | None = None
+    got: float | None = None
     margin: float | None = None
     verdict: Verdict
     message: str
@@ -507,6 +521,13 @@ def _require_name(field_name: str, value: str) -> None:
         raise UsageError(
             field_name, value, "use a-z, 0-9, '.', '_', '-', starting with a letter or digit"
         )
+
+
+def _require_all_positive(value: object, *names: str) -> None:
+    for name in names:
+        number = getattr(value, name)
+        if number is not None and not number > 0:
+            raise UsageError(name, number, "it must be above 0")
 
 
 def _require_positive(field_name: str, value: int) -> None:

@@ -1,0 +1,73 @@
+"""The plain gate: floors, ceilings and stored runs, each with a stated margin.
+
+It asks in this order: may the measurement be trusted, is there something comparable to hold it
+against, and only then: is it fast enough. The first two end the matter.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from perfgate.gate import checks
+from perfgate.gate.comparisons import judge_comparison
+from perfgate.gate.verdicts import worst
+from perfgate.model import Cell, Comparison, Finding, Judgement, Measurement, Policy, Verdict
+
+
+def judge(measurement: Measurement, cell: Cell | None, policy: Policy) -> Judgement:
+    """The verdict on one operating point; `cell` is what the baseline knows of it."""
+    findings = _refusals(measurement, cell) or _verdicts(measurement, cell, policy)
+    return Judgement(
+        point=measurement.point.id,
+        verdict=worst(finding.verdict for finding in findings),
+        findings=findings,
+        records=measurement.records,
+    )
+
+
+def judge_run(
+    measurements: Sequence[Measurement],
+    cells: Mapping[str, Cell],
+    comparisons: Iterable[Comparison],
+    policy: Policy,
+) -> list[Judgement]:
+    """Judge every gated point, then every comparison; points without a cell are INVALID."""
+    by_point = {measurement.point.id: measurement for measurement in measurements}
+    return [
+        *(
+            judge(measurement, cells.get(point), policy)
+            for point, measurement in by_point.items()
+            if measurement.point.gated
+        ),
+        *(judge_comparison(comparison, by_point, policy) for comparison in comparisons),
+    ]
+
+
+def unmeasured(point: str, reason: str) -> Judgement:
+    """The verdict on a point that should have been measured and was not: INVALID, never a pass."""
+    finding = Finding(
+        check="measured",
+        verdict=Verdict.INVALID,
+        message=f"{point}: not measured, because {reason}",
+        advice="This says nothing about speed. Remove the cause and run again.",
+    )
+    return Judgement(point=point, verdict=Verdict.INVALID, findings=(finding,))
+
+
+def _refusals(measurement: Measurement, cell: Cell | None) -> checks.Findings:
+    return checks.vetoes(measurement) or (
+        *checks.known_cell(measurement, cell),
+        *checks.same_conditions(measurement, cell),
+    )
+
+
+def _verdicts(measurement: Measurement, cell: Cell | None, policy: Policy) -> checks.Findings:
+    if cell is None:  # a refusal has said so
+        return ()
+    return (
+        *checks.floor(measurement, cell),
+        *checks.ceiling(measurement, cell),
+        *checks.enough_requests(measurement),
+        *checks.stability(measurement, policy),
+        *checks.baseline(measurement, cell, policy),
+    )

@@ -1,0 +1,60 @@
+"""The numbers that are judged: how to read each, and which way is worse."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from perfgate.errors import NoSamplesError
+from perfgate.model import Measurement
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Metric:
+    """One number of a measurement; `name` is also its field in a RunSample."""
+
+    name: str
+    title: str
+    unit: str
+    higher_is_better: bool = False
+    read: Callable[[Measurement], float | None]
+
+    def of(self, measurement: Measurement) -> float:
+        """The number itself; NoSamplesError where the measurement is too short to hold it."""
+        value = self.read(measurement)
+        if value is None:
+            msg = f"{measurement.point.id}: {measurement.requests} requests hold no {self.title}"
+            raise NoSamplesError(msg)
+        return value
+
+    def gain(self, got: float, expected: float) -> float:
+        """Relative change from `expected` to `got`, above zero where `got` is the better one."""
+        change = got / expected - 1
+        return change if self.higher_is_better else -change
+
+
+THROUGHPUT = Metric(
+    name="throughput_tok_s",
+    title="throughput",
+    unit="tok/s",
+    higher_is_better=True,
+    read=lambda measurement: measurement.throughput_tok_s,
+)
+LATENCY_P95 = Metric(
+    name="latency_p95_s",
+    title="P95 latency",
+    unit="s",
+    read=lambda measurement: measurement.latency_s.p95,
+)
+TTFT_P50 = Metric(
+    name="ttft_p50_s",
+    title="median TTFT",
+    unit="s",
+    read=lambda measurement: measurement.ttft_s.p50,
+)
+TPOT_P50 = Metric(
+    name="tpot_p50_s",
+    title="median TPOT",
+    unit="s",
+    read=lambda measurement: measurement.tpot_s.p50,
+)
