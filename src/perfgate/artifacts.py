@@ -1,0 +1,125 @@
+"""What a run leaves under `--artifacts`: names, versioned files, and their JSON schemas."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+
+from perfgate import codec
+from perfgate.errors import RecordsError
+from perfgate.model import Baseline, Comparison, Judgement, Measurement, Policy, RunInfo
+
+T = TypeVar("T")
+
+RECORDS = "records"
+MEASUREMENTS = "measurements.json"
+VERDICTS = "verdicts.json"
+REPORT_HTML = "report.html"
+REPORT_MD = "report.md"
+JUNIT = "junit.xml"
+CURVE = "curve.svg"
+
+# History: 1 - run, comparisons, unmeasured, measurements; run, policy, judgements.
+SCHEMA_VERSION = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MeasurementsFile:
+    """measurements.json: what was measured, before any judgement.
+
+    `comparisons` are the questions this run was asked, `unmeasured` the points it could not
+    measure, each with the reason.
+    """
+
+    schema_version: int = SCHEMA_VERSION
+    run: RunInfo
+    measurements: tuple[Measurement, ...]
+    comparisons: tuple[Comparison, ...] = ()
+    unmeasured: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VerdictsFile:
+    """verdicts.json: what the gate said, and the rules by which it did."""
+
+    schema_version: int = SCHEMA_VERSION
+    run: RunInfo
+    policy: Policy
+    judgements: tuple[Judgement, ...]
+
+
+def save_measurements(artifacts: Path, content: MeasurementsFile) -> Path:
+    """Write measurements.json."""
+    return _save(artifacts / MEASUREMENTS, content)
+
+
+def load_measurements(artifacts: Path) -> MeasurementsFile:
+    """Read measurements.json; RecordsError says what to do if that is not possible."""
+    return _load(artifacts / MEASUREMENTS, MeasurementsFile)
+
+
+def save_verdicts(artifacts: Path, content: VerdictsFile) -> Path:
+    """Write verdicts.json."""
+    return _save(artifacts / VERDICTS, content)
+
+
+def load_verdicts(artifacts: Path) -> VerdictsFile:
+    """Read verdicts.json; RecordsError says what to do if that is not possible."""
+    return _load(artifacts / VERDICTS, VerdictsFile)
+
+
+def schemas() -> dict[str, bytes]:
+    """The JSON schema of every stored format, by file name."""
+    return {
+        "measurements.schema.json": _schema(MeasurementsFile),
+        "verdicts.schema.json": _schema(VerdictsFile),
+        "baseline.schema.json": _schema(Baseline),
+    }
+
+
+def write_schemas(folder: Path) -> None:
+    """Write the schemas where the documentation keeps them (`docs/schema`)."""
+    for name, text in schemas().items():
+        codec.write_atomic(folder / name, text)
+
+
+def _save(path: Path, content: object) -> Path:
+    codec.write_atomic(path, codec.to_pretty_json(content))
+    return path
+
+
+def _load(path: Path, kind: type[T]) -> T:
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError as error:
+        msg = f"{path} does not exist. Name the folder given as --artifacts to a finished run."
+        raise RecordsError(msg) from error
+    _require_known_version(data, path)
+    return codec.from_json(data, kind, origin=str(path))
+
+
+def _require_known_version(data: bytes, path: Path) -> None:
+    try:
+        table = json.loads(data)
+    except ValueError as error:
+        msg = f"{path} is no JSON ({error}). Measure again: the file is damaged."
+        raise RecordsError(msg) from error
+    version = table.get("schema_version") if isinstance(table, Mapping) else None
+    if version != SCHEMA_VERSION:
+        newer = isinstance(version, int) and version > SCHEMA_VERSION
+        cure = "Update perfgate" if newer else "Judge it with the perfgate that wrote it"
+        msg = (
+            f"{path} has schema version {version!r}, this perfgate reads {SCHEMA_VERSION}. {cure}."
+        )
+        raise RecordsError(msg)
+
+
+def _schema(kind: type) -> bytes:
+    schema: dict[str, Any] = msgspec.json.schema(kind)
+    schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
+    return codec.to_pretty_json(schema)

@@ -1,0 +1,17 @@
+"""What each operating point is expected to reach, kept in files under review."""
+
+from perfgate.baselines.record import empty, record
+from perfgate.baselines.show import table
+from perfgate.baselines.store import find, find_cell, load, path_of, record_into, save
+
+__all__ = [
+    "empty",
+    "find",
+    "find_cell",
+    "load",
+    "path_of",
+    "record",
+    "record_into",
+    "save",
+    "table",
+]
