@@ -1,0 +1,81 @@
+"""What a load's records and heartbeats say of its rounds and of the client's own failings."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import accumulate
+
+import numpy as np
+
+from perfgate.load.spool import Beat
+from perfgate.model import ClientAudit, RequestRecord, RequestStatus
+
+LATE_SEND_NS = 5_000_000
+
+
+def find_marks(
+    records: Sequence[RequestRecord], clients: int, rounds: Sequence[int]
+) -> tuple[int, ...]:
+    """Return the bounds of the rounds, as many as the records reach.
+
+    Mark 0 is when the last of the first requests (index < clients) ended; round i of
+    `rounds[i]` requests ends with the last of them to end after that.
+    """
+    ended = sorted(
+        (record for record in records if record.status is not RequestStatus.UNFINISHED),
+        key=lambda record: record.finished_ns,
+    )
+    firsts = [position for position, record in enumerate(ended) if record.index < clients]
+    if len(firsts) < clients:
+        return ()
+    positions = accumulate(rounds, initial=firsts[-1])
+    return tuple(ended[position].finished_ns for position in positions if position < len(ended))
+
+
+def audit_client(
+    records: Sequence[RequestRecord], beats: Sequence[Beat], bounds_ns: tuple[int, int] | None
+) -> ClientAudit:
+    """Sum up how the client fared between `bounds_ns`, or over all beats if there is no window.
+
+    Opening all streams at once is a burst that no later moment sees, so the ramp is left out.
+    """
+    inside = [
+        beat for beat in beats if bounds_ns is None or bounds_ns[0] <= beat.at_ns <= bounds_ns[1]
+    ]
+    if len(inside) < 2:  # noqa: PLR2004 - a difference needs two beats
+        inside = list(beats)
+    if not inside:
+        return _blank_audit(records)
+    first, last = inside[0], inside[-1]
+    lags = np.array([beat.lag_ns for beat in inside])
+    return ClientAudit(
+        cpu_s=(last.cpu_ns - first.cpu_ns) / 1e9,
+        wall_s=(last.at_ns - first.at_ns) / 1e9,
+        messages=_messages(records, first.at_ns, last.at_ns),
+        lag_p99_s=float(np.percentile(lags, 99)) / 1e9,
+        lag_max_s=float(lags.max()) / 1e9,
+        late_sends=sum(
+            record.sent_ns - record.due_ns > LATE_SEND_NS and record.due_ns >= first.at_ns
+            for record in records
+        ),
+        involuntary_switches=last.involuntary_switches - first.involuntary_switches,
+    )
+
+
+def _messages(records: Sequence[RequestRecord], first_ns: int, last_ns: int) -> int:
+    return sum(
+        first_ns <= arrival_ns <= last_ns for record in records for arrival_ns in record.arrivals_ns
+    )
+
+
+def _blank_audit(records: Sequence[RequestRecord]) -> ClientAudit:
+    # Only a worker that died before its first second leaves no beat; a fault says so beside this.
+    return ClientAudit(
+        cpu_s=0.0,
+        wall_s=0.0,
+        messages=sum(len(record.arrivals_ns) for record in records),
+        lag_p99_s=0.0,
+        lag_max_s=0.0,
+        late_sends=0,
+        involuntary_switches=0,
+    )

@@ -1,0 +1,51 @@
+"""A few counters that the worker writes and the parent reads, in a memory-mapped file.
+
+No queue, no pipe, no lock: an aligned 8-byte store needs none, and a worker that dies leaves the
+last value behind instead of a parent that waits.
+"""
+
+from __future__ import annotations
+
+import mmap
+from enum import IntEnum
+from pathlib import Path
+
+_CELL_BYTES = 8
+
+
+class Cell(IntEnum):
+    """What each counter says."""
+
+    READY = 0  # 1 once every channel is connected
+    BEAT_NS = 1  # when the worker's event loop last turned
+    FINISHED = 2  # requests that have ended, however they ended
+    FIRSTS = 3  # clients whose first request has ended
+    FINISHED_AT_MARK = 4  # FINISHED at the moment when FIRSTS became complete
+
+
+class ControlBlock:
+    """The counters, by name."""
+
+    def __init__(self, path: Path) -> None:
+        with path.open("r+b") as file:
+            self._map = mmap.mmap(file.fileno(), len(Cell) * _CELL_BYTES)
+        self._cells = memoryview(self._map).cast("q")
+
+    @classmethod
+    def create(cls, path: Path) -> ControlBlock:
+        """Make the file with all counters at zero."""
+        path.write_bytes(bytes(len(Cell) * _CELL_BYTES))
+        return cls(path)
+
+    def __getitem__(self, cell: Cell) -> int:
+        """Read one counter."""
+        return self._cells[cell]
+
+    def __setitem__(self, cell: Cell, value: int) -> None:
+        """Set one counter; the worker alone does."""
+        self._cells[cell] = value
+
+    def close(self) -> None:
+        """Unmap; the file stays for whoever owns the folder."""
+        self._cells.release()
+        self._map.close()

@@ -1,0 +1,121 @@
+"""What planner, worker and parser hand to each other, as files in one folder.
+
+`plan.msgpack` goes to the worker before the run. `load.spool` comes back: length-prefixed
+MessagePack frames, appended as each request ends, so that what a killed worker had finished is
+still there. A whole spool ends with an End frame.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from enum import IntEnum
+from pathlib import Path
+
+import msgspec
+
+PLAN_FILE = "plan.msgpack"
+SPOOL_FILE = "load.spool"
+CONTROL_FILE = "control"
+LOG_FILE = "worker.log"
+
+_LENGTH_BYTES = 4
+
+
+class Plan(msgspec.Struct, frozen=True, kw_only=True):
+    """All that the worker needs: `requests[i]` for i < concurrency is client i's first."""
+
+    address: str
+    concurrency: int
+    deadline_s: float
+    stall_s: float
+    requests: list[bytes]
+
+
+class Ending(IntEnum):
+    """Why a request's exchange of messages ended."""
+
+    FINAL = 0  # the server said that this was its last response
+    REFUSED = 1  # the server answered with an error message, which the last message holds
+    BROKEN = 2  # the stream ended or failed before the final response
+    DEADLINE = 3  # the client gave up waiting
+    STOPPED = 4  # the load was stopped first
+
+
+class Exchange(msgspec.Struct, tag="exchange", array_like=True, kw_only=True):
+    """One request as it happened: raw messages with the time at which each was read."""
+
+    index: int
+    client: int
+    due_ns: int
+    sent_ns: int = 0
+    finished_ns: int = 0
+    ending: Ending = Ending.STOPPED
+    error: str = ""
+    stamps_ns: list[int] = []
+    messages: list[bytes] = []
+
+
+class Beat(msgspec.Struct, tag="beat", array_like=True, frozen=True, kw_only=True):
+    """One turn of the worker's heartbeat: how late it was, and what the process had used."""
+
+    at_ns: int
+    lag_ns: int
+    cpu_ns: int
+    involuntary_switches: int
+
+
+class Beats(msgspec.Struct, tag="beats", array_like=True, frozen=True):
+    """Some seconds of heartbeats."""
+
+    beats: list[Beat]
+
+
+class End(msgspec.Struct, tag="end", array_like=True, frozen=True):
+    """The worker's last word: why it ended on its own, if it did."""
+
+    faults: list[str]
+
+
+Frame = Exchange | Beats | End
+
+_encoder = msgspec.msgpack.Encoder()
+_decoder = msgspec.msgpack.Decoder(Frame)
+
+
+class SpoolWriter:
+    """Appends frames, unbuffered: what was written survives the writer."""
+
+    def __init__(self, path: Path) -> None:
+        self._file = path.open("wb", buffering=0)
+
+    def write(self, frame: Frame) -> None:
+        """Append one frame in one system call."""
+        body = _encoder.encode(frame)
+        self._file.write(len(body).to_bytes(_LENGTH_BYTES, "little") + body)
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+
+def read_spool(path: Path) -> Iterator[Frame]:
+    """Yield the whole frames in order; a frame cut off by the worker's death is left out."""
+    if not path.exists():
+        return
+    with path.open("rb") as file:
+        while len(prefix := file.read(_LENGTH_BYTES)) == _LENGTH_BYTES:
+            length = int.from_bytes(prefix, "little")
+            body = file.read(length)
+            if len(body) < length:
+                return
+            yield _decoder.decode(body)
+
+
+def write_plan(path: Path, plan: Plan) -> None:
+    """Store the plan for the worker."""
+    path.write_bytes(_encoder.encode(plan))
+
+
+def read_plan(path: Path) -> Plan:
+    """Read the plan in the worker."""
+    return msgspec.msgpack.decode(path.read_bytes(), type=Plan)
