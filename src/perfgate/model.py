@@ -348,7 +348,8 @@ class Measurement:
     """The numbers of one operating point over its steady window.
 
     Distributions are in seconds. `round_tok_s` are the rounds' output token throughputs.
-    `latency_s`, `ttft_s` and `tpot_s` hold one value a request, `itl_s` one a token gap.
+    `latency_s`, `ttft_s` and `tpot_s` hold one value a request, `itl_s` one a token gap; the last
+    two are None where every request has a single token, so that there is no gap.
     """
 
     point: OperatingPoint
@@ -363,8 +364,8 @@ class Measurement:
     mean_in_flight: float
     latency_s: Distribution
     ttft_s: Distribution
-    tpot_s: Distribution
-    itl_s: Distribution
+    tpot_s: Distribution | None
+    itl_s: Distribution | None
     audit: ClientAudit
     vetoes: tuple[Veto, ...] = ()
     notes: tuple[str, ...] = ()
@@ -386,7 +387,7 @@ class RunSample:
     latency_p50_s: float
     latency_p95_s: float
     ttft_p50_s: float
-    tpot_p50_s: float
+    tpot_p50_s: float | None
 
     def __post_init__(self) -> None:
         """Refuse a run that did nothing: relative changes from zero have no meaning."""
