@@ -86,7 +86,7 @@ def sample(measurement: Measurement, *, session: str, commit: str) -> RunSample:
         latency_p50_s=_digits(measurement.latency_s.p50),
         latency_p95_s=_digits(p95),
         ttft_p50_s=_digits(measurement.ttft_s.p50),
-        tpot_p50_s=_digits(measurement.tpot_s.p50),
+        tpot_p50_s=_digits(measurement.tpot_s.p50) if measurement.tpot_s else None,
     )
 
 

@@ -24,7 +24,7 @@ def vetoes(measurement: Measurement) -> Findings:
         Finding(
             check=f"veto {veto.rule}",
             verdict=Verdict.INVALID,
-            message=f"{measurement.point.id}: not judged, because {veto.message}",
+            message=f"{measurement.point.id}: not judged, because {veto.message.rstrip('.')}.",
             advice="This says nothing about speed. Remove the cause and measure again.",
         )
         for veto in measurement.vetoes
@@ -40,7 +40,7 @@ def known_cell(measurement: Measurement, cell: Cell | None) -> Findings:
         Finding(
             check="baseline",
             verdict=Verdict.INVALID,
-            message=f"{measurement.point.id}: there is {what} to hold it against",
+            message=f"{measurement.point.id}: there is {what} to hold it against.",
             advice=f"If this run is sound, make one: {_record(measurement)}",
         ),
     )
@@ -63,7 +63,8 @@ def same_conditions(measurement: Measurement, cell: Cell | None) -> Findings:
             check="identity",
             verdict=Verdict.INVALID,
             message=f"{measurement.point.id}: not comparable with its baseline: "
-            + "; ".join(differing),
+            + "; ".join(differing)
+            + ".",
             advice="Measure under the baseline's conditions, or, if these are the new ones, start "
             f"over: {_record(measurement)} --replace",
         ),
@@ -101,7 +102,7 @@ def enough_requests(measurement: Measurement) -> Findings:
             got=float(latency.n),
             verdict=Verdict.INCONCLUSIVE,
             message=f"{measurement.point.id}: {latency.n} requests hold no P95 latency, "
-            f"{REQUESTS_FOR_P95} are needed",
+            f"{REQUESTS_FOR_P95} are needed.",
             advice="Raise rounds or round_requests of the point in points.toml.",
         ),
     )
@@ -123,7 +124,7 @@ def stability(measurement: Measurement, policy: Policy) -> Findings:
             got=spread,
             verdict=Verdict.PASS if stable else Verdict.UNSTABLE,
             message=f"{measurement.point.id}: P95/P50 of latency {spread:.3f} is {side} the limit "
-            f"of {limit:g}",
+            f"of {limit:g}.",
             advice="" if stable else f"Some requests wait. {_why(measurement)}",
         ),
     )
@@ -153,7 +154,7 @@ def _limit(
         expected=limit,
         got=got,
         verdict=Verdict.PASS if holds else Verdict.REGRESSION,
-        message=f"{measurement.point.id}: {text}",
+        message=f"{measurement.point.id}: {text}.",
         advice=""
         if holds
         else f"{_why(measurement)} If the loss is intended, change the claim of the point in "
@@ -176,7 +177,7 @@ def _against_samples(
         got=got,
         margin=margin,
         verdict=verdict,
-        message=f"{measurement.point.id}: {text} ({runs}), margin {wording.percent(margin)}",
+        message=f"{measurement.point.id}: {text} ({runs}), margin {wording.percent(margin)}.",
         advice=_after(verdict, measurement),
     )
 
@@ -201,7 +202,7 @@ def _no_samples(measurement: Measurement) -> Finding:
         check="baseline",
         verdict=Verdict.PASS,
         message=f"{measurement.point.id}: not compared with earlier runs, for none is recorded; "
-        "floor and ceiling alone decide",
+        "floor and ceiling alone decide.",
         advice=f"To record this run: {_record(measurement)}",
     )
 

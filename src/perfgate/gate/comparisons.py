@@ -83,13 +83,15 @@ def _speedup(fast: Measurement, slow: Measurement, at_least: float) -> Finding:
         verdict=Verdict.PASS if reached else Verdict.REGRESSION,
         message=f"{fast.point.id} has {ratio:.3f} times the throughput of {slow.point.id} "
         f"({_tok_s(fast)} over {_tok_s(slow)}), {wording.percent(ratio / at_least - 1)} "
-        f"{'over' if reached else 'under'} the {at_least:g} expected",
+        f"{'over' if reached else 'under'} the {at_least:g} expected.",
         advice="" if reached else "Look which of the two moved: their own verdicts say so.",
     )
 
 
 def _equal(one: Measurement, other: Measurement, metric: Metric, margin: float) -> Finding:
-    got, expected = metric.of(one), metric.of(other)
+    got, expected = metric.read(one), metric.read(other)
+    if got is None or expected is None:
+        return _too_short(one if got is None else other, metric)
     gain = metric.gain(got, expected)
     text = wording.beside(metric, got, expected, f"that of {other.point.id},")
     return Finding(
@@ -100,8 +102,20 @@ def _equal(one: Measurement, other: Measurement, metric: Metric, margin: float) 
         got=got,
         margin=margin,
         verdict=_equal_verdict(gain, margin),
-        message=f"{one.point.id}: {text}; they should agree within {wording.percent(margin)}",
+        message=f"{one.point.id}: {text}; they should agree within {wording.percent(margin)}.",
         advice="" if abs(gain) <= margin else "Check that the two engines differ in one flag only.",
+    )
+
+
+def _too_short(measurement: Measurement, metric: Metric) -> Finding:
+    return Finding(
+        check="equal",
+        metric=metric.name,
+        unit=metric.unit,
+        verdict=Verdict.INCONCLUSIVE,
+        message=f"{measurement.point.id}: {measurement.requests} requests of "
+        f"{measurement.point.workload.osl} tokens hold no {metric.title}.",
+        advice="Raise rounds, round_requests or osl of the point in points.toml.",
     )
 
 
@@ -118,7 +132,7 @@ def _capped(small_batch: Measurement, matched: Measurement, margin: float) -> Fi
         margin=margin,
         verdict=Verdict.PASS if capped else Verdict.REGRESSION,
         message=f"{small_batch.point.id}: {text}; a loss over {wording.percent(margin)} is "
-        "expected of its smaller batch",
+        "expected of its smaller batch.",
         advice="" if capped else f"{matched.point.id} has lost what its larger batch should gain.",
     )
 
@@ -138,8 +152,9 @@ def _queued(small_batch: Measurement, margin: float) -> Finding:
         got=share,
         margin=margin,
         verdict=Verdict.PASS if queued else Verdict.INVALID,
-        message=f"{small_batch.point.id}: {share:.1%} of the mean latency pass before the first "
-        f"token, at least {expected:.1%} are expected with {batch} slots for {concurrency}",
+        message=f"{small_batch.point.id}: {wording.percent(share)} of the mean latency pass before "
+        f"the first token, at least {wording.percent(expected)} are expected with {batch} slots "
+        f"for {concurrency} requests.",
         advice="" if queued else "The engine runs more at once than its max_batch_size: check it.",
     )
 
@@ -154,7 +169,7 @@ def _first_token(one: Measurement, other: Measurement) -> Finding:
         expected=expected,
         got=got,
         verdict=Verdict.PASS,
-        message=f"{one.point.id}: {text}; this may differ",
+        message=f"{one.point.id}: {text}; this may differ.",
     )
 
 
@@ -185,7 +200,7 @@ def _unlike(one: Measurement, other: Measurement) -> checks.Findings:
             check="same workload",
             verdict=Verdict.INVALID,
             message=f"{one.point.id} and {other.point.id} are not comparable: "
-            f"{one.point.workload} and {other.point.workload}",
+            f"{one.point.workload} and {other.point.workload}.",
             advice="Give both points the same load in points.toml.",
         ),
     )
@@ -196,7 +211,7 @@ def _judgement_without(comparison: Comparison, missing: list[str]) -> Judgement:
         check="measured",
         verdict=Verdict.INVALID,
         message=f"{comparison.id}: cannot be answered, for {' and '.join(missing)} "
-        "was not measured",
+        "was not measured.",
         advice="Run the points together: pytest -m perf.",
     )
     return Judgement(point=comparison.id, verdict=Verdict.INVALID, findings=(finding,))

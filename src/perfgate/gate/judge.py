@@ -48,7 +48,7 @@ def unmeasured(point: str, reason: str) -> Judgement:
     finding = Finding(
         check="measured",
         verdict=Verdict.INVALID,
-        message=f"{point}: not measured, because {reason}",
+        message=f"{point}: not measured, because {reason.rstrip('.')}.",
         advice="This says nothing about speed. Remove the cause and run again.",
     )
     return Judgement(point=point, verdict=Verdict.INVALID, findings=(finding,))
