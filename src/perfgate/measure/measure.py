@@ -1,0 +1,89 @@
+"""The one function that turns a run into its measurement."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+
+from perfgate.errors import NoSamplesError
+from perfgate.measure import metrics
+from perfgate.measure.distribution import describe
+from perfgate.measure.validity import Evidence, vetoes
+from perfgate.measure.window import Window, steady_window
+from perfgate.model import Distribution, LoadRun, Measurement, Policy
+
+DRIFT_NOTED = 0.02
+
+
+def measure(run: LoadRun, policy: Policy, *, records: str = "") -> Measurement:
+    """Measure a run over its steady window; `records` says where the run is stored.
+
+    A run that breaks a validity rule is still measured: its vetoes say why not to judge it.
+
+    Raises NoSamplesError if no round was completed or no request ended well.
+    """
+    window = steady_window(run)
+    return Measurement(
+        point=run.point,
+        fingerprint=run.fingerprint,
+        started_at=run.started_at,
+        window_s=window.seconds,
+        requests=len(window.finished),
+        output_tokens=window.tokens_between(window.start_ns, window.end_ns),
+        throughput_tok_s=metrics.THROUGHPUT.of(window),
+        request_rate_s=metrics.REQUEST_RATE.of(window),
+        round_tok_s=round_throughputs(window),
+        mean_in_flight=metrics.MEAN_IN_FLIGHT.of(window),
+        latency_s=_required(window, metrics.LATENCY, run.point.id),
+        ttft_s=_required(window, metrics.TTFT, run.point.id),
+        tpot_s=_optional(window, metrics.TPOT),
+        itl_s=_optional(window, metrics.ITL),
+        audit=run.audit,
+        vetoes=vetoes(Evidence(run, window, policy)),
+        notes=drift_notes(window),
+        records=records,
+    )
+
+
+def round_throughputs(window: Window) -> tuple[float, ...]:
+    """Return each round's output token throughput."""
+    return tuple(
+        window.tokens_between(start_ns, end_ns) * 1e9 / (end_ns - start_ns)
+        for start_ns, end_ns in pairwise(window.marks_ns)
+    )
+
+
+def drift_notes(window: Window) -> tuple[str, ...]:
+    """Say so if the second half of the rounds ran faster or slower than the first.
+
+    With an odd number of rounds the middle one belongs to neither half.
+    """
+    half = (len(window.marks_ns) - 1) // 2
+    if not half:
+        return ()
+    marks_ns = window.marks_ns
+    first = window.tokens_between(marks_ns[0], marks_ns[half]) / (marks_ns[half] - marks_ns[0])
+    second = window.tokens_between(marks_ns[-1 - half], marks_ns[-1]) / (
+        marks_ns[-1] - marks_ns[-1 - half]
+    )
+    drift = second / first - 1 if first else float("inf")
+    if abs(drift) <= DRIFT_NOTED:
+        return ()
+    return (f"throughput drifted by {drift:+.1%} from the first half of the rounds to the second",)
+
+
+def _required(
+    window: Window, metric: metrics.Metric[NDArray[np.float64]], where: str
+) -> Distribution:
+    values = metric.of(window)
+    if not values.size:
+        msg = f"{where}: no request brought a token, so there is no {metric.title}"
+        raise NoSamplesError(msg)
+    return describe(values, len(window.finished))
+
+
+def _optional(window: Window, metric: metrics.Metric[NDArray[np.float64]]) -> Distribution | None:
+    values = metric.of(window)
+    return describe(values, len(window.finished)) if values.size else None

@@ -1,0 +1,225 @@
+"""Why a run may not be judged: each rule is a function that objects or returns None.
+
+The rules never look at a number that is judged, only at whether the numbers can be believed. A
+vetoed run is INVALID: neither a pass nor a regression.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+
+from perfgate.measure.metrics import REQUEST_RATE, residence_s
+from perfgate.measure.window import Window
+from perfgate.model import LoadRun, Policy, RequestStatus, Veto
+
+MAX_LATE_SENDS = 0.01
+
+_LATE = "perfgate_sim_late_seconds_total"
+_BUSY = "perfgate_sim_busy_seconds_total"
+_SERVER_TOKENS = "nv_llm_output_token_len_sum"
+_FAILED = (RequestStatus.ERROR, RequestStatus.DEADLINE)
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What the rules look at."""
+
+    run: LoadRun
+    window: Window
+    policy: Policy
+
+
+def vetoes(evidence: Evidence) -> tuple[Veto, ...]:
+    """Return the objections of all rules."""
+    objections = (rule(evidence) for rule in RULES)
+    return tuple(objection for objection in objections if objection is not None)
+
+
+def load_faults(evidence: Evidence) -> Veto | None:
+    """The load client or the server broke down."""
+    faults = evidence.run.faults
+    return Veto(rule="faults", message="; ".join(faults)) if faults else None
+
+
+def failed_requests(evidence: Evidence) -> Veto | None:
+    """A request failed, in the window or outside: what it would have cost is not in the numbers."""
+    failed = [record for record in evidence.run.records if record.status in _FAILED]
+    if not failed:
+        return None
+    return Veto(
+        rule="failed-requests",
+        message=f"{len(failed)} of {len(evidence.run.records)} requests failed, the first with:"
+        f" {failed[0].error}",
+    )
+
+
+def rounds_missing(evidence: Evidence) -> Veto | None:
+    """Fewer rounds were completed than the point asks for."""
+    got, asked = len(evidence.run.marks_ns) - 1, evidence.run.point.sampling.rounds
+    if got >= asked:
+        return None
+    return Veto(rule="rounds", message=f"{got} of {asked} rounds were completed")
+
+
+def requests_missing(evidence: Evidence) -> Veto | None:
+    """The rounds hold fewer good requests than the point asks for."""
+    sampling = evidence.run.point.sampling
+    got, asked = len(evidence.window.finished), sampling.rounds * sampling.round_requests
+    if got >= asked:
+        return None
+    return Veto(rule="requests", message=f"{got} requests ended well in the window, not {asked}")
+
+
+def output_lengths(evidence: Evidence) -> Veto | None:
+    """A finished request brought more or fewer tokens than asked for."""
+    wrong = [
+        record
+        for record in evidence.run.records
+        if record.status is RequestStatus.OK
+        and record.output_tokens != record.expected_output_tokens
+    ]
+    if not wrong:
+        return None
+    example = wrong[0]
+    return Veto(
+        rule="output-length",
+        message=f"{len(wrong)} requests brought another number of tokens than asked for, the first"
+        f" {example.output_tokens} instead of {example.expected_output_tokens}",
+    )
+
+
+def input_lengths(evidence: Evidence) -> Veto | None:
+    """A prompt was not as long as the workload says, by the server's own count."""
+    isl = evidence.run.point.workload.isl
+    wrong = Counter(
+        record.input_tokens
+        for record in evidence.run.records
+        if record.input_tokens not in (None, isl)
+    )
+    if not wrong:
+        return None
+    length, count = wrong.most_common(1)[0]
+    return Veto(
+        rule="input-length",
+        message=f"{wrong.total()} prompts were not {isl} tokens long; {count} were {length}",
+    )
+
+
+def littles_law(evidence: Evidence) -> Veto | None:
+    """Concurrency is not request rate x mean residence time (Little 1961).
+
+    In a closed loop in steady state it must be; if not, clients idled, the window is not
+    steady, or stamps are wrong.
+    """
+    finished = evidence.window.finished
+    clients = evidence.run.point.workload.concurrency
+    mean_residence_s = sum(residence_s(record) for record in finished) / len(finished)
+    implied = REQUEST_RATE.of(evidence.window) * mean_residence_s
+    error = abs(clients - implied) / clients
+    if error <= evidence.policy.littles_law_margin:
+        return None
+    return Veto(
+        rule="littles-law",
+        message=f"request rate x mean residence = {implied:.2f} requests in flight, but"
+        f" {clients} clients were running: {error:.1%} apart, at most"
+        f" {evidence.policy.littles_law_margin:.1%} allowed",
+    )
+
+
+def client_cpu(evidence: Evidence) -> Veto | None:
+    """The load client used so much of a core that it may have been the bottleneck."""
+    share, limit = evidence.run.audit.cpu_share, evidence.policy.max_client_cpu_share
+    if share <= limit:
+        return None
+    return Veto(
+        rule="client-cpu",
+        message=f"the load client used {share:.0%} of a core, at most {limit:.0%} is allowed",
+    )
+
+
+def client_lag(evidence: Evidence) -> Veto | None:
+    """The load client was scheduled too late to stamp arrivals when they came."""
+    lag_s, limit_s = evidence.run.audit.lag_p99_s, evidence.policy.max_client_lag_s
+    if lag_s <= limit_s:
+        return None
+    return Veto(
+        rule="client-lag",
+        message=f"the load client woke up {lag_s * 1e3:.1f} ms late (P99), at most"
+        f" {limit_s * 1e3:.1f} ms is allowed: other work has its cores",
+    )
+
+
+def late_sends(evidence: Evidence) -> Veto | None:
+    """The load client sent requests late: the server was idler than the workload says."""
+    late, limit = evidence.run.audit.late_sends, MAX_LATE_SENDS * len(evidence.window.finished)
+    if late <= limit:
+        return None
+    return Veto(
+        rule="late-sends",
+        message=f"{late} requests were sent late, at most {MAX_LATE_SENDS:.0%} of"
+        f" {len(evidence.window.finished)} may be",
+    )
+
+
+def simulator_lateness(evidence: Evidence) -> Veto | None:
+    """The simulated engine did not get the CPU to keep its own time."""
+    busy_s = _growth(evidence.run, _BUSY)
+    late_s = _growth(evidence.run, _LATE)
+    if not busy_s or late_s is None:
+        return None
+    share, limit = late_s / busy_s, evidence.policy.max_server_lateness
+    if share <= limit:
+        return None
+    return Veto(
+        rule="simulator-lateness",
+        message=f"the simulated engine ran {late_s:.2f} s late in {busy_s:.1f} s of work"
+        f" ({share:.1%}), at most {limit:.1%} is allowed: this machine is too busy",
+    )
+
+
+def server_tokens(evidence: Evidence) -> Veto | None:
+    """The server counted other tokens than the client received.
+
+    The server may or may not have counted those of requests that were still in flight when
+    the load stopped, so its total is held between two bounds, which are exact.
+    """
+    total = _growth(evidence.run, _SERVER_TOKENS)
+    if total is None:
+        return None
+    records = evidence.run.records
+    least = sum(record.output_tokens for record in records if record.status is RequestStatus.OK)
+    most = least + sum(
+        record.expected_output_tokens for record in records if record.status is not RequestStatus.OK
+    )
+    if least <= total <= most:
+        return None
+    return Veto(
+        rule="server-tokens",
+        message=f"the server counted {total:.0f} output tokens; the client's requests account for"
+        f" {least} to {most}: tokens were lost, or somebody else used the server",
+    )
+
+
+RULES = (
+    load_faults,
+    failed_requests,
+    rounds_missing,
+    requests_missing,
+    output_lengths,
+    input_lengths,
+    littles_law,
+    client_cpu,
+    client_lag,
+    late_sends,
+    simulator_lateness,
+    server_tokens,
+)
+
+
+def _growth(run: LoadRun, family: str) -> float | None:
+    """Sum what all series of `family` grew by; None if the server does not export it."""
+    series = [name for name in run.server_after if name.partition("{")[0] == family]
+    if not series:
+        return None
+    return sum(run.server_after[name] - run.server_before.get(name, 0.0) for name in series)
