@@ -98,18 +98,16 @@ class CostParameters:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ReferencePoint:
-    """A throughput somebody measured on this hardware, which the simulation must reproduce."""
+class Reference:
+    """A throughput somebody measured at an operating point, which the simulation must reproduce."""
 
-    id: str
-    precision: Precision
-    max_batch_size: int
-    concurrency: int
-    isl: int
-    osl: int
+    point: str
     throughput_tok_s: float
-    floor_tok_s: float | None = None
-    ceiling_p95_s: float | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse a throughput that is none."""
+        if not (math.isfinite(self.throughput_tok_s) and self.throughput_tok_s > 0):
+            raise UsageError("throughput_tok_s", self.throughput_tok_s, "it must be above 0")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,7 +120,7 @@ class Simulation:
     model: ModelGeometry
     parameters: CostParameters
     reference_source: str
-    reference: tuple[ReferencePoint, ...]
+    reference: tuple[Reference, ...]
     step_time_factor: float = 1.0
 
     def __post_init__(self) -> None:

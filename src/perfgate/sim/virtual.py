@@ -16,10 +16,14 @@ from perfgate.model import (
     Workload,
 )
 from perfgate.sim.cost import cost_model
-from perfgate.sim.loop import EngineLoop
+from perfgate.sim.loop import EngineLoop, StepCost
 from perfgate.sim.scheduler import Emission, Scheduler, SimRequest
 
-_LEAST_FOR_P95 = 20
+TURNAROUND_S = 0.005
+"""Time the client and Triton take between a request's end and the next one's arrival."""
+
+LEAST_FOR_P95 = 60
+"""Requests below which no P95 is stated."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,7 +58,7 @@ def simulate(
     profile: HardwareProfile,
     *,
     requests: int,
-    turnaround_s: float = 0.0,
+    turnaround_s: float = TURNAROUND_S,
 ) -> VirtualRun:
     """Run a closed loop in virtual time until `requests` requests have ended.
 
@@ -62,12 +66,29 @@ def simulate(
     client's and Triton's share. All slots start at 0; the first request of slot k asks for
     (k + 1) / concurrency of the tokens, so that the slots end evenly spread.
     """
-    if requests < workload.concurrency:
-        rule = f"each of the {workload.concurrency} slots must end its first request at least"
+    scheduler = Scheduler(engine, serving, vocab_size=profile.require_simulation().model.vocab)
+    return run_closed_loop(
+        scheduler,
+        cost_model(profile, engine).step_seconds,
+        workload,
+        requests=requests,
+        turnaround_s=turnaround_s,
+    )
+
+
+def run_closed_loop(
+    scheduler: Scheduler,
+    cost: StepCost,
+    workload: Workload,
+    *,
+    requests: int,
+    turnaround_s: float,
+) -> VirtualRun:
+    """Do what `simulate` says with any cost of an iteration."""
+    if requests <= workload.concurrency:
+        rule = f"it must exceed the {workload.concurrency} shortened ones that fill the engine"
         raise UsageError("requests", requests, rule)
-    vocab_size = profile.require_simulation().model.vocab
-    scheduler = Scheduler(engine, serving, vocab_size=vocab_size)
-    loop = EngineLoop(scheduler, cost_model(profile, engine).step_seconds)
+    loop = EngineLoop(scheduler, cost)
     clients = _Clients(loop, workload, round(turnaround_s * 1e9))
     now = 0
     while clients.ended < requests:
@@ -93,7 +114,7 @@ def steady_state(run: VirtualRun) -> SteadyState:
         raise NoSamplesError(msg)
     latency_s = [(record.finished_ns - record.sent_ns) / 1e9 for record in window]
     tokens = sum(_tokens_since(record, run.steady_ns) for record in run.records)
-    enough = len(window) >= _LEAST_FOR_P95
+    enough = len(window) >= LEAST_FOR_P95
     return SteadyState(
         requests=len(window),
         throughput_tok_s=tokens / ((run.end_ns - run.steady_ns) / 1e9),
