@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -99,24 +97,13 @@ def _load(path: Path, kind: type[T]) -> T:
     except FileNotFoundError as error:
         msg = f"{path} does not exist. Name the folder given as --artifacts to a finished run."
         raise RecordsError(msg) from error
-    _require_known_version(data, path)
-    return codec.from_json(data, kind, origin=str(path))
-
-
-def _require_known_version(data: bytes, path: Path) -> None:
-    try:
-        table = json.loads(data)
-    except ValueError as error:
-        msg = f"{path} is no JSON ({error}). Measure again: the file is damaged."
-        raise RecordsError(msg) from error
-    version = table.get("schema_version") if isinstance(table, Mapping) else None
-    if version != SCHEMA_VERSION:
-        newer = isinstance(version, int) and version > SCHEMA_VERSION
-        cure = "Update perfgate" if newer else "Judge it with the perfgate that wrote it"
-        msg = (
-            f"{path} has schema version {version!r}, this perfgate reads {SCHEMA_VERSION}. {cure}."
-        )
-        raise RecordsError(msg)
+    return codec.from_versioned_json(
+        data,
+        kind,
+        version=SCHEMA_VERSION,
+        origin=str(path),
+        if_older="Judge it with the perfgate that wrote it",
+    )
 
 
 def _schema(kind: type) -> bytes:

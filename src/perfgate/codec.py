@@ -41,6 +41,25 @@ def from_json(data: bytes, kind: type[T], *, origin: str) -> T:
         raise RecordsError(msg) from error
 
 
+def from_versioned_json(
+    data: bytes, kind: type[T], *, version: int, origin: str, if_older: str
+) -> T:
+    """Decode a stored file whose `schema_version` must be `version`.
+
+    Raises RecordsError that says what to do: `if_older` for a file of an earlier version.
+    """
+    got = from_json(data, _Versioned, origin=origin).schema_version
+    if got == version:
+        return from_json(data, kind, origin=origin)
+    cure = "Update perfgate" if got > version else if_older
+    msg = f"{origin} has schema version {got}, this perfgate reads {version}. {cure}."
+    raise RecordsError(msg)
+
+
+class _Versioned(msgspec.Struct):
+    schema_version: int
+
+
 def from_toml(path: Path, kind: type[T]) -> T:
     """Decode a TOML file a person wrote into `kind`.
 

@@ -46,7 +46,7 @@ def test_verdicts_are_read_back_as_they_were(tmp_path):
     [
         ('{"schema_version": 2}', "schema version 2, this perfgate reads 1. Update perfgate"),
         ('{"schema_version": 0}', "the perfgate that wrote it"),
-        ("no", "is no JSON"),
+        ("no", "The file is damaged"),
         ('{"schema_version": 1}', "missing required field"),
     ],
 )

@@ -2,9 +2,11 @@
 
 from perfgate.baselines.record import empty, record
 from perfgate.baselines.show import table
-from perfgate.baselines.store import find, find_cell, load, path_of, record_into, save
+from perfgate.baselines.store import cells, find, find_cell, load, path_of, record_into, save
 
 __all__ = [
+    "cells",
+    "cells",
     "empty",
     "find",
     "find_cell",

@@ -24,19 +24,13 @@ def load(path: Path) -> Baseline:
     Raises BaselineError if it is missing, damaged, of another schema version, or was moved here
     from another place: its name must say what it holds.
     """
-    data = _read(path)
-    _require_known_version(data, path)
-    try:
-        baseline = codec.from_json(data, Baseline, origin=str(path))
-    except RecordsError as error:
-        msg = f"{error} Restore it from version control."
-        raise BaselineError(msg) from error
-    expected = path_of(path.parent.parent, baseline.hardware, baseline.model, baseline.precision)
-    if expected != path:
+    baseline = _read(path)
+    home = path_of(path.parent.parent, baseline.hardware, baseline.model, baseline.precision)
+    if home != path:
         msg = (
             f"{path} holds the baseline of {baseline.model} {baseline.precision} on "
-            f"{baseline.hardware}. Baselines are recorded, never copied: move it back to "
-            f"{expected}, or run: perfgate baseline record"
+            f"{baseline.hardware}. Baselines are recorded, never copied: move it back to {home}, "
+            "or run: perfgate baseline record"
         )
         raise BaselineError(msg)
     return baseline
@@ -56,15 +50,36 @@ def find(root: Path, hardware: str, model: str, precision: Precision) -> Baselin
     return load(path) if path.exists() else None
 
 
+def cells(root: Path, hardware: str, points: Iterable[OperatingPoint]) -> dict[str, Cell]:
+    """What the stored baselines of `hardware` expect, by point; unknown points are left out."""
+    points = tuple(points)
+    known = {
+        (model, precision): baseline.cells
+        for model, precision in _engines(points)
+        if (baseline := find(root, hardware, model, precision)) is not None
+    }
+    return {
+        point.id: cell
+        for point in points
+        if (cell := known.get(_engine(point), {}).get(point.id)) is not None
+    }
+
+
 def find_cell(root: Path, measurement: Measurement) -> Cell | None:
     """What the stored baseline expects of the measured point, or None where it knows nothing.
 
     Raises BaselineError rather than hold simulated numbers against those of hardware.
     """
-    engine, hardware = measurement.point.engine, measurement.fingerprint.hardware
+    hardware, point = measurement.fingerprint.hardware, measurement.point
     require_same_hardware(hardware, measurement)
-    baseline = find(root, hardware, engine.model, engine.precision)
-    return baseline.cells.get(measurement.point.id) if baseline else None
+    return cells(root, hardware, [point]).get(point.id)
+
+
+def cells(root: Path, hardware: str, points: Iterable[OperatingPoint]) -> dict[str, Cell]:
+    """What the stored baselines of `hardware` expect of each point they know."""
+    engines = dict.fromkeys((point.engine.model, point.engine.precision) for point in points)
+    stored = [find(root, hardware, model, precision) for model, precision in engines]
+    return {point: cell for baseline in stored if baseline for point, cell in baseline.cells.items()}
 
 
 def record_into(
@@ -95,30 +110,28 @@ def record_into(
 
 
 def _engines(points: Iterable[OperatingPoint]) -> list[tuple[str, Precision]]:
-    return list(dict.fromkeys((p.engine.model, p.engine.precision) for p in points))
+    return list(dict.fromkeys(_engine(point) for point in points))
 
 
-def _read(path: Path) -> bytes:
+def _engine(point: OperatingPoint) -> tuple[str, Precision]:
+    return point.engine.model, point.engine.precision
+
+
+def _read(path: Path) -> Baseline:
     try:
-        return path.read_bytes()
+        return codec.from_versioned_json(
+            path.read_bytes(),
+            Baseline,
+            version=SCHEMA_VERSION,
+            origin=str(path),
+            if_older="Record it again: perfgate baseline record",
+        )
     except FileNotFoundError as error:
         msg = f"{path} does not exist. Make it from a sound run: perfgate baseline record"
         raise BaselineError(msg) from error
-
-
-def _require_known_version(data: bytes, path: Path) -> None:
-    try:
-        table = json.loads(data)
-    except ValueError as error:
-        msg = f"{path} is no JSON ({error}). Restore it from version control."
+    except RecordsError as error:
+        msg = f"{error} The last sound state is in version control."
         raise BaselineError(msg) from error
-    version = table.get("schema_version") if isinstance(table, dict) else None
-    if version == SCHEMA_VERSION:
-        return
-    newer = isinstance(version, int) and version > SCHEMA_VERSION
-    cure = "Update perfgate" if newer else "Record it again: perfgate baseline record"
-    msg = f"{path} has schema version {version!r}, this perfgate reads {SCHEMA_VERSION}. {cure}."
-    raise BaselineError(msg)
 
 
 def _pretty(value: Any, indent: str = "") -> str:
