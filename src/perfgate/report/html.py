@@ -1,0 +1,209 @@
+"""The run as one HTML page that loads nothing: for engineers, on any screen and on paper."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from perfgate.model import Distribution, Judgement, Measurement, Verdict
+from perfgate.report import numbers, plots, strips
+from perfgate.report.cells import COLUMNS, WORDS, cells
+from perfgate.report.content import (
+    COMPARED,
+    NEXT_STEP,
+    NOT_JUDGED,
+    SIMULATED_NOTE,
+    Curve,
+    Report,
+    Row,
+    hardware_label,
+    headline,
+    rows,
+    said,
+    telling,
+    troubles,
+    verdict,
+)
+from perfgate.report.provenance import own_entries, shared_entries
+
+Lines = list[tuple[str, ...]]
+
+_SIGNS = {
+    Verdict.PASS: "✓",
+    Verdict.IMPROVEMENT: "▲",
+    Verdict.REGRESSION: "▼",
+    Verdict.INCONCLUSIVE: "?",
+    Verdict.INVALID: "✕",
+    Verdict.UNSTABLE: "≈",
+    NOT_JUDGED: "",
+    COMPARED: "",
+}
+
+
+def render_html(report: Report) -> str:
+    """The whole run as the text of `report.html`; every string of the run is escaped."""
+    environment = Environment(
+        loader=PackageLoader("perfgate.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["span"] = numbers.span
+    return environment.get_template("report.html.j2").render(_view(report))
+
+
+def _view(report: Report) -> dict[str, Any]:
+    table = rows(report)
+    said_of_run = verdict(report)
+    return {
+        "info": report.info,
+        "hardware": hardware_label(report.info),
+        "simulated_note": SIMULATED_NOTE,
+        "verdict": said_of_run,
+        "headline": headline(report),
+        "next_step": NEXT_STEP[said_of_run],
+        "signs": _SIGNS,
+        "columns": COLUMNS,
+        "words": WORDS,
+        "rows": _rows(table, troubles(report)),
+        "comparisons": report.comparisons,
+        "notes": report.notes,
+        "troubles": troubles(report),
+        "telling": telling,
+        "said": said,
+        "measurements": report.measurements,
+        "checks": _checks((*report.judgements, *report.comparisons)),
+        **_curve(report.curve),
+        **_charts(report, table),
+        **_tables(report),
+    }
+
+
+def _rows(table: Sequence[Row], troubled: Sequence[Judgement]) -> list[dict[str, str]]:
+    anchors = {judgement: f"finding-{i}" for i, judgement in enumerate(troubled, start=1)}
+    return [
+        cells(row) | {"anchor": anchors.get(row.judgement, "") if row.judgement else ""}
+        for row in table
+    ]
+
+
+def _curve(curve: Curve | None) -> dict[str, Any]:
+    if curve is None or not curve.points:
+        return {"curve": None}
+    bound = dict(curve.roofline)
+    table = [
+        (
+            str(point.concurrency),
+            numbers.tok_s(point.throughput_tok_s),
+            numbers.duration_or_words(point.latency_p95_s),
+            numbers.tok_s(bound[point.concurrency]) if point.concurrency in bound else "unknown",
+        )
+        for point in curve.points
+    ]
+    return {
+        "curve": curve,
+        "curve_words": plots.describe(curve),
+        "curve_chart": _both(lambda width: plots.curve_chart(curve, width=width)),
+        "curve_table": table,
+    }
+
+
+def _charts(report: Report, table: Sequence[Row]) -> dict[str, Any]:
+    latencies, measured = report.latencies_s, report.measurements
+    return {
+        "latency_chart": _both(lambda width: strips.latency_chart(table, latencies, width=width)),
+        "phases_chart": _both(lambda width: strips.phases_chart(measured, width=width)),
+        "rounds_chart": _both(lambda width: strips.rounds_chart(measured, width=width)),
+    }
+
+
+def _both(draw: Callable[[int], Markup]) -> tuple[Markup, Markup]:
+    return draw(plots.WIDE), draw(plots.NARROW)
+
+
+def _tables(report: Report) -> dict[str, Any]:
+    measured = report.measurements
+    fingerprints = {m.point.id: m.fingerprint for m in measured}
+    names, own = own_entries(fingerprints)
+    return {
+        "latency_table": [_latency(m) for m in measured],
+        "phases_table": [_phases(m) for m in measured],
+        "rounds_table": [_rounds(m) for m in measured],
+        "validity_table": [_validity(m) for m in measured],
+        "shared": shared_entries(fingerprints),
+        "own_names": names,
+        "own_table": [(*_origin(m), *own[m.point.id]) for m in measured],
+    }
+
+
+def _latency(measurement: Measurement) -> tuple[str, ...]:
+    latency = measurement.latency_s
+    times = (latency.minimum, latency.p50, latency.p95, latency.p99, latency.maximum)
+    return (measurement.point.id, str(latency.n), *map(numbers.duration_or_words, times))
+
+
+def _phases(measurement: Measurement) -> tuple[str, ...]:
+    ttft = measurement.ttft_s
+    times = map(numbers.duration_or_words, (ttft.mean, ttft.p50, ttft.p95))
+    return (measurement.point.id, *times, *_gaps(measurement.tpot_s), *_gaps(measurement.itl_s))
+
+
+def _gaps(gaps: Distribution | None) -> tuple[str, str]:
+    if gaps is None:
+        return ("one token", "one token")
+    return (numbers.duration(gaps.p50), numbers.duration_or_words(gaps.p95))
+
+
+def _rounds(measurement: Measurement) -> tuple[str, ...]:
+    spread = strips.spread(measurement)
+    return (
+        measurement.point.id,
+        "one round" if spread is None else numbers.share(spread),
+        ", ".join(numbers.tok_s(value) for value in measurement.round_tok_s),
+    )
+
+
+def _validity(measurement: Measurement) -> tuple[str, ...]:
+    audit = measurement.audit
+    return (
+        measurement.point.id,
+        numbers.significant(measurement.mean_in_flight, 4),
+        str(measurement.point.workload.concurrency),
+        numbers.share(audit.cpu_share),
+        numbers.duration(audit.lag_p99_s),
+        numbers.duration(audit.lag_max_s),
+        str(audit.late_sends),
+        str(audit.involuntary_switches),
+        "; ".join(veto.message for veto in measurement.vetoes) or "none",
+    )
+
+
+def _origin(measurement: Measurement) -> tuple[str, ...]:
+    return (
+        measurement.point.id,
+        measurement.started_at,
+        numbers.duration(measurement.window_s),
+        str(measurement.requests),
+        str(measurement.output_tokens),
+        measurement.records or "none",
+    )
+
+
+def _checks(judgements: Sequence[Judgement]) -> Lines:
+    return [
+        (
+            judgement.point,
+            finding.check,
+            finding.metric or "-",
+            numbers.quantity(finding.expected, finding.unit),
+            numbers.quantity(finding.got, finding.unit),
+            "-" if finding.margin is None else numbers.share(finding.margin),
+            finding.verdict.value,
+        )
+        for judgement in judgements
+        for finding in judgement.findings
+    ]

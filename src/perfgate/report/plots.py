@@ -1,0 +1,258 @@
+"""The curve: throughput and P95 latency over concurrency, drawn as SVG.
+
+Type keeps its size at every width: a page shows the wide drawing or the narrow one, instead of
+shrinking one until nobody can read it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from importlib.resources import files
+
+from markupsafe import Markup
+
+from perfgate.report import numbers, svg
+from perfgate.report.content import Curve, CurvePoint
+
+WIDE, NARROW = 880, 350
+_LEFT, _RIGHT = 46, 44
+_STRIP = 40  # above a panel: the bracket of the operating range and the knee's name
+_ON_WHITE = (
+    "--paper:#fff;--ink:#1b1f24;--ink-soft:#57606a;--hairline:#e6e8eb;--axis:#8c959f;"
+    "--range:#eaf3ec;--range-ink:#2f7d4f;--blue:#0067a8;--orange:#c2410c;--amber:#d99100"
+)
+
+
+def curve_svg(curve: Curve) -> str:
+    """The curve as a file of its own, in colours that suit white paper."""
+    css = files("perfgate.report").joinpath("templates/chart.css").read_text(encoding="utf-8")
+    style = svg.element("style", Markup(f"svg{{{_ON_WHITE};background:#fff}}{css}"))  # noqa: S704 - our own package data
+    return _drawn(curve, WIDE, margin=20, style=style) + "\n"
+
+
+def curve_chart(curve: Curve, *, width: int = WIDE) -> Markup:
+    """The curve for a page that brings its own colours (`chart.css` and its variables).
+
+    Shows the knee, the operating range, the P95 ceiling and the roofline where they are known.
+    """
+    return _drawn(curve, width)
+
+
+def _drawn(curve: Curve, width: int, *, margin: int = 0, style: str = Markup("")) -> Markup:
+    top = 48 if width > NARROW else 64
+    upper = (top + _STRIP, top + _STRIP + round(width * 0.26) + 60)
+    lower = (upper[1] + 62, upper[1] + 62 + round(width * 0.10) + 70)
+    x = svg.Scale(0, _last_concurrency(curve) * 1.02, _LEFT, width - _RIGHT)
+    return svg.figure(
+        f"curve-{width}",
+        title=f"Throughput and latency over concurrency, engine {curve.engine}",
+        description=describe(curve),
+        size=(width, lower[1] + 44),
+        margin=margin,
+        content=[
+            style,
+            _range_band(curve, x, (upper[0] - _STRIP, lower[1])),
+            _throughput_panel(curve, x, upper, width),
+            _latency_panel(curve, x, lower, width),
+            _concurrency_axis(curve, x, lower[1]),
+            _knee(curve, x, (upper[0] - _STRIP, lower[1])),
+        ],
+    )
+
+
+def describe(curve: Curve) -> str:
+    """What the curve shows, in words."""
+    best = max(curve.points, key=lambda point: point.throughput_tok_s)
+    most = f"{numbers.tok_s(best.throughput_tok_s)} tok/s at concurrency {best.concurrency}"
+    said = [f"Throughput reaches {most}."]
+    if curve.knee is not None:
+        said.append(f"The knee lies at concurrency {curve.knee}.")
+    if curve.operating_range is not None:
+        low, high = curve.operating_range
+        said.append(f"The operating range is {_between(low, high)}.")
+    over = [str(point.concurrency) for point in curve.points if curve.over_ceiling(point)]
+    if over and curve.ceiling_p95_s is not None:
+        ceiling = numbers.duration(curve.ceiling_p95_s)
+        said.append(f"P95 exceeds its ceiling of {ceiling} at concurrency {', '.join(over)}.")
+    return " ".join(said)
+
+
+def _throughput_panel(curve: Curve, x: svg.Scale, panel: tuple[int, int], width: int) -> Markup:
+    y = svg.Scale(0, _throughput_top(curve), panel[1], panel[0])
+    measured = [(x(p.concurrency), y(p.throughput_tok_s)) for p in curve.points]
+    bound = [(x(p.concurrency), y(p.throughput_tok_s)) for p in curve.roofline]
+    legend = [("measured", "measured")]
+    if bound:
+        legend.append(("roofline", "roofline (memory bandwidth)"))
+    return svg.group(
+        [
+            _legend("Output token throughput, tok/s", legend, 14, width),
+            _y_axis(y, x),
+            _clipped(svg.polyline(bound, "roofline"), x, panel, f"roof-{width}"),
+            svg.polyline(measured, "measured"),
+            *(_throughput_dot(p, x, y) for p in curve.points),
+            _values(
+                [(px, py, numbers.significant(p.throughput_tok_s))
+                 for (px, py), p in zip(measured, curve.points, strict=True)]
+            ),
+        ]
+    )  # fmt: skip
+
+
+def _latency_panel(curve: Curve, x: svg.Scale, panel: tuple[int, int], width: int) -> Markup:
+    known = [(p, p.latency_p95_s) for p in curve.points if p.latency_p95_s is not None]
+    highest = max([seconds for _, seconds in known] + [curve.ceiling_p95_s or 0.0])
+    y = svg.Scale(0, highest * 1.15 or 1.0, panel[1], panel[0])
+    legend = [("measured", "measured")]
+    if curve.ceiling_p95_s is not None:
+        legend.append(("ceiling", f"ceiling {numbers.duration(curve.ceiling_p95_s)}"))
+    if any(map(curve.over_ceiling, curve.points)):
+        legend.append(("over", "over it"))
+    placed = [(x(p.concurrency), y(seconds), p, seconds) for p, seconds in known]
+    return svg.group(
+        [
+            _legend("Request latency P95, s", legend, panel[0] - 30, width),
+            _y_axis(y, x),
+            _ceiling(curve, x, y),
+            svg.polyline([(px, py) for px, py, _, _ in placed], "measured"),
+            *(_latency_dot(curve, px, py, p) for px, py, p, _ in placed),
+            _values(
+                [
+                    (px, py - 26 * curve.over_ceiling(p), f"{seconds:.2f}")
+                    for px, py, p, seconds in placed
+                ]
+            ),
+        ]
+    )
+
+
+def _ceiling(curve: Curve, x: svg.Scale, y: svg.Scale) -> Markup:
+    if curve.ceiling_p95_s is None:
+        return Markup("")
+    return svg.line(x.start_px, y(curve.ceiling_p95_s), x.end_px, y(curve.ceiling_p95_s), "ceiling")
+
+
+def _throughput_dot(point: CurvePoint, x: svg.Scale, y: svg.Scale) -> Markup:
+    return svg.dot(x(point.concurrency), y(point.throughput_tok_s), "measured-dot", tip=_tip(point))
+
+
+def _latency_dot(curve: Curve, x: float, y: float, point: CurvePoint) -> Markup:
+    if curve.over_ceiling(point):
+        return svg.diamond(x, y, "over", tip=f"{_tip(point)}, over the ceiling")
+    return svg.dot(x, y, "measured-dot", tip=_tip(point))
+
+
+def _tip(point: CurvePoint) -> str:
+    p95 = numbers.duration_or_words(point.latency_p95_s, "unknown (too few requests)")
+    return (
+        f"concurrency {point.concurrency}: {numbers.tok_s(point.throughput_tok_s)} tok/s, P95 {p95}"
+    )
+
+
+def _throughput_top(curve: Curve) -> float:
+    measured = max(point.throughput_tok_s for point in curve.points)
+    bound = max((point.throughput_tok_s for point in curve.roofline), default=0.0)
+    # A bound far above would flatten the measured line: then it leaves through the top.
+    return max(measured * 1.08, min(bound * 1.04, measured * 1.6))
+
+
+def _last_concurrency(curve: Curve) -> int:
+    return max(point.concurrency for point in curve.points)
+
+
+def _y_axis(y: svg.Scale, x: svg.Scale) -> Markup:
+    ticks = y.ticks(5)
+    step = ticks[1] - ticks[0]
+    return svg.group(
+        part
+        for tick in ticks
+        for part in (
+            svg.line(x.start_px, y(tick), x.end_px, y(tick), "grid" if tick else "axis"),
+            svg.text(x.start_px - 8, y(tick) + 4, svg.tick_label(tick, step), anchor="end"),
+        )
+    )
+
+
+def _concurrency_axis(curve: Curve, x: svg.Scale, bottom: int) -> Markup:
+    """Name the measured concurrencies, the largest first, as long as there is room."""
+    labels, free_until = [], float("inf")
+    for point in sorted(curve.points, reverse=True):
+        name, at = str(point.concurrency), x(point.concurrency)
+        half = len(name) * svg.GLYPH_PX / 2
+        if at + half < free_until:
+            labels += [
+                svg.text(at, bottom + 18, name, anchor="middle"),
+                svg.line(at, bottom, at, bottom + 5, "axis"),
+            ]
+            free_until = at - half - 6
+    middle = (x.start_px + x.end_px) / 2
+    title = svg.text(middle, bottom + 37, "Concurrency (requests in flight)", anchor="middle")
+    return svg.group([*labels, title])
+
+
+def _values(placed: list[tuple[float, float, str]]) -> Markup:
+    """Write values right below their points, the last first, leaving out what has no room."""
+    drawn, free_until = [], float("inf")
+    for x, y, value in sorted(placed, reverse=True):
+        end = x + 5 + len(value) * svg.GLYPH_PX
+        if end < free_until:
+            drawn.append(svg.text(x + 5, y + 17, value, class_="value"))
+            free_until = x
+    return svg.group(drawn)
+
+
+def _range_band(curve: Curve, x: svg.Scale, extent: tuple[int, int]) -> Markup:
+    if curve.operating_range is None:
+        return Markup("")
+    low, high = (x(concurrency) for concurrency in curve.operating_range)
+    top, bottom = extent
+    label = f"operating range {_between(*curve.operating_range)}"
+    low, high = low - 3, high + 3
+    half = len(label) * svg.GLYPH_PX / 2
+    at = min(max((low + high) / 2, x.start_px + half), x.end_px + _RIGHT - half)
+    return svg.group(
+        [
+            svg.bar(low, high, top + 18, bottom - top - 18, "range"),
+            svg.line(low, top + 18, high, top + 18, "range-edge"),
+            svg.text(at, top + 11, label, anchor="middle"),
+        ]
+    )
+
+
+def _knee(curve: Curve, x: svg.Scale, extent: tuple[int, int]) -> Markup:
+    if curve.knee is None:
+        return Markup("")
+    at, (top, bottom) = x(curve.knee), extent
+    return svg.group(
+        [
+            svg.line(at, top + 18, at, bottom, "knee"),
+            svg.text(at - 6, top + 32, f"knee {curve.knee}", class_="value", anchor="end"),
+        ]
+    )
+
+
+def _legend(title: str, entries: Iterable[tuple[str, str]], y: float, width: int) -> Markup:
+    """The panel's title, then its line styles beside it, or below it where the page is narrow."""
+    at, row = (len(title) * svg.GLYPH_PX + 34, y) if width > NARROW else (0.0, y + 19)
+    parts = [svg.text(0, y, title, class_="strong")]
+    for class_, name in entries:
+        parts += [_sample(class_, at, row - 4), svg.text(at + 28, row, name)]
+        at += 44 + len(name) * svg.GLYPH_PX
+    return svg.group(parts)
+
+
+def _sample(class_: str, x: float, y: float) -> Markup:
+    if class_ == "over":
+        return svg.diamond(x + 11, y, class_)
+    return svg.line(x, y, x + 22, y, class_)
+
+
+def _clipped(content: Markup, x: svg.Scale, panel: tuple[int, int], key: str) -> Markup:
+    top, bottom = panel
+    window = svg.bar(x.start_px, x.end_px, top, bottom - top, "")
+    clip = svg.element("clipPath", window, id=key)
+    return svg.group([clip, svg.element("g", content, clip_path=f"url(#{key})")])
+
+
+def _between(low: int, high: int) -> str:
+    return str(low) if low == high else f"{low}-{high}"
