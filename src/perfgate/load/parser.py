@@ -8,7 +8,7 @@ the total is held against the requested length when the run is measured.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
@@ -48,12 +48,6 @@ class Response:
 
     integers: dict[str, int]
     final: bool
-
-
-def parse(exchanges: Iterable[Exchange], expected: Sequence[int]) -> tuple[RequestRecord, ...]:
-    """Turn exchanges into records, in order of ending; `expected[i]` is request i's length."""
-    records = tuple(parse_exchange(item, expected[item.index]) for item in exchanges)
-    return tuple(map(difference, records)) if are_cumulative(records) else records
 
 
 def parse_exchange(exchange: Exchange, expected: int) -> RequestRecord:
@@ -109,6 +103,11 @@ def decode(message: bytes, index: int) -> Response:
         if output.datatype in _INTEGERS
     }
     return Response(integers, response.parameters["triton_final_response"].bool_param)
+
+
+def settle_counts(records: Sequence[RequestRecord]) -> tuple[RequestRecord, ...]:
+    """Return the records with counts for each message, whichever way the server counts."""
+    return tuple(map(difference, records)) if are_cumulative(records) else tuple(records)
 
 
 def are_cumulative(records: Sequence[RequestRecord]) -> bool:

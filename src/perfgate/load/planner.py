@@ -19,6 +19,15 @@ def prompts_needed(workload: Workload, sampling: Sampling) -> int:
     return ramp + rounds + _END_WAVES * workload.concurrency
 
 
+def requests_planned(workload: Workload, prompts: int) -> int:
+    """Return how many of `prompts` unique prompts are for first requests and rounds, not slack.
+
+    The inverse of `prompts_needed`, for the end of a progress bar.
+    """
+    slack = (_RAMP_WAVES - 1 + _END_WAVES) * workload.concurrency
+    return max(workload.concurrency, prompts - slack)
+
+
 def output_lengths(workload: Workload, requests: int) -> tuple[int, ...]:
     """Return how many output tokens each request asks for.
 

@@ -1,0 +1,157 @@
+"""The parent's hold on a worker process: it starts, is waited for, and always ends."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Self
+
+import perfgate
+from perfgate.errors import LoadError
+from perfgate.load.control import Cell, ControlBlock
+from perfgate.load.spool import (
+    CONTROL_FILE,
+    LOG_FILE,
+    PLAN_FILE,
+    SPOOL_FILE,
+    End,
+    Frame,
+    Plan,
+    read_spool,
+    write_plan,
+)
+
+START_S = 30.0
+STOP_S = 10.0
+FROZEN_S = 20.0
+POLL_S = 0.005
+_LOG_TAIL = 400
+
+
+class WorkerProcess:
+    """One worker with its plan, in a folder of its own inside `spool`.
+
+    A context manager: entering returns when the worker is connected and waits for the start;
+    leaving ends it and removes the folder. The worker is a fresh interpreter, never a fork,
+    which would copy half of this process's gRPC threads.
+    """
+
+    def __init__(self, plan: Plan, spool: Path) -> None:
+        self._plan = plan
+        self._spool = spool
+        self._folder = spool
+        self._killed = ""
+
+    def __enter__(self) -> Self:
+        """Start the worker and connect it; LoadError if it cannot."""
+        self._spool.mkdir(parents=True, exist_ok=True)
+        self._folder = Path(tempfile.mkdtemp(prefix="load-", dir=self._spool))
+        try:
+            write_plan(self._folder / PLAN_FILE, self._plan)
+            self._control = ControlBlock.create(self._folder / CONTROL_FILE)
+            self._process = self._spawn()
+        except BaseException:
+            shutil.rmtree(self._folder)
+            raise
+        try:
+            self._wait_until_ready()
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """End the worker and remove its files."""
+        self.stop()
+        self._control.close()
+        shutil.rmtree(self._folder)
+
+    def __getitem__(self, cell: Cell) -> int:
+        """Read one of the worker's counters."""
+        return self._control[cell]
+
+    def start_clock(self) -> None:
+        """Let the first requests go."""
+        assert self._process.stdin is not None  # noqa: S101 - Popen was asked for a pipe
+        with suppress(BrokenPipeError):  # it died: whoever waits for it next will learn why
+            self._process.stdin.write(b"\n")
+
+    def wait_until(self, reached: Callable[[], bool]) -> None:
+        """Return when `reached`.
+
+        Raises LoadError as soon as the worker has ended, or its event loop stands still.
+        """
+        while not reached():
+            self._require_alive()
+            time.sleep(POLL_S)
+
+    def stop(self) -> None:
+        """End the worker: by its own will, else by force."""
+        assert self._process.stdin is not None  # noqa: S101 - Popen was asked for a pipe
+        self._process.stdin.close()
+        try:
+            self._process.wait(STOP_S)
+        except subprocess.TimeoutExpired:
+            self._kill(f"the load worker did not stop within {STOP_S:g} s and was killed")
+
+    def frames(self) -> Iterator[Frame]:
+        """Yield what the worker recorded; the last frame is an End, made up if it wrote none."""
+        frame: Frame | None = None
+        for frame in read_spool(self._folder / SPOOL_FILE):
+            yield frame
+        if not isinstance(frame, End):
+            yield End([self._killed or self._describe_death()])
+
+    def _spawn(self) -> subprocess.Popen[bytes]:
+        source = str(Path(perfgate.__file__).parents[1])
+        path = os.pathsep.join(filter(None, (source, os.environ.get("PYTHONPATH"))))
+        with (self._folder / LOG_FILE).open("wb") as log:
+            return subprocess.Popen(
+                [sys.executable, "-m", "perfgate.load.worker", str(self._folder)],
+                stdin=subprocess.PIPE,
+                stdout=log,
+                stderr=log,
+                bufsize=0,
+                env={**os.environ, "PYTHONPATH": path},
+            )
+
+    def _wait_until_ready(self) -> None:
+        limit = time.monotonic() + START_S
+        self.wait_until(lambda: bool(self[Cell.READY]) or time.monotonic() > limit)
+        if not self[Cell.READY]:
+            msg = f"the load worker was not ready within {START_S:g} s. {self._log_tail()}"
+            raise LoadError(msg)
+
+    def _require_alive(self) -> None:
+        if self._process.poll() is not None:
+            raise LoadError(self._explain_end())
+        beat_ns = self[Cell.BEAT_NS]
+        if beat_ns and time.perf_counter_ns() - beat_ns > FROZEN_S * 1e9:
+            self._kill(f"the load worker stood still for {FROZEN_S:g} s and was killed")
+            raise LoadError(self._killed)
+
+    def _kill(self, why: str) -> None:
+        self._killed = why
+        self._process.kill()
+        self._process.wait()
+
+    def _explain_end(self) -> str:
+        faults = [
+            fault for frame in self.frames() if isinstance(frame, End) for fault in frame.faults
+        ]
+        return f"the load ended early: {'; '.join(faults)}"
+
+    def _describe_death(self) -> str:
+        code = self._process.poll()
+        return f"the load worker died in mid-run (exit code {code}). {self._log_tail()}".strip()
+
+    def _log_tail(self) -> str:
+        text = (self._folder / LOG_FILE).read_text(errors="replace").strip()
+        return text[-_LOG_TAIL:]
