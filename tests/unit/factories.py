@@ -25,6 +25,7 @@ from perfgate.model import (
     Workload,
 )
 
+SAMPLING = Sampling(rounds=4, round_requests=80)
 IDENTITY = {"hardware": "gb10-sim", "target": "sim", "concurrency": "160"}
 
 
@@ -36,6 +37,7 @@ def a_point(
     concurrency=160,
     claim=None,
     gated=True,
+    sampling=SAMPLING,
 ):
     """An operating point; by default the largest of the field report, without its claim."""
     return OperatingPoint(
@@ -50,7 +52,7 @@ def a_point(
         ),
         serving=ServingSpec(kv_cache_tokens=65536),
         workload=Workload(concurrency=concurrency, isl=128, osl=128),
-        sampling=Sampling(rounds=4, round_requests=80),
+        sampling=sampling,
         claim=claim,
         gated=gated,
     )
@@ -167,7 +169,7 @@ def a_cell(floor_tok_s=3000.0, ceiling_p95_s=7.0, samples=None, identity=None):
     )
 
 
-def a_record(index=0, *, client=0, sent_ns=0, ttft_ns=100, gap_ns=10, tokens=4):
+def a_record(index=0, *, client=0, sent_ns=0, ttft_ns=100, gap_ns=10, tokens=4, input_tokens=128):
     """A request that went well: its first token after `ttft_ns`, then one every `gap_ns`."""
     arrivals = tuple(sent_ns + ttft_ns + gap_ns * i for i in range(tokens))
     return RequestRecord(
@@ -179,7 +181,7 @@ def a_record(index=0, *, client=0, sent_ns=0, ttft_ns=100, gap_ns=10, tokens=4):
         status=RequestStatus.OK,
         arrivals_ns=arrivals,
         tokens=(1,) * tokens,
-        input_tokens=128,
+        input_tokens=input_tokens,
         expected_output_tokens=tokens,
     )
 
@@ -195,6 +197,29 @@ def a_load_run(records, *, marks_ns, point=None, faults=()):
         audit=an_audit(),
         faults=tuple(faults),
     )
+
+
+def a_steady_run(point, *, gap_ms=50):
+    """A whole load in perfect steady state: clients take turns, tokens come every `gap_ms`."""
+    load, sampling = point.workload, point.sampling
+    latency_ns = gap_ms * 1_000_000 * load.osl
+    turn_ns = latency_ns // load.concurrency
+    requests = (sampling.rounds + 2) * sampling.round_requests + 2 * load.concurrency
+    records = [
+        a_record(
+            index,
+            client=index % load.concurrency,
+            sent_ns=index * turn_ns,
+            ttft_ns=gap_ms * 1_000_000,
+            gap_ns=gap_ms * 1_000_000,
+            tokens=load.osl,
+            input_tokens=load.isl,
+        )
+        for index in range(requests)
+    ]
+    start_ns = 2 * latency_ns
+    marks = (start_ns + i * sampling.round_requests * turn_ns for i in range(sampling.rounds + 1))
+    return a_load_run(records, marks_ns=marks, point=point)
 
 
 def a_run_info():

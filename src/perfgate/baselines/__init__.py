@@ -6,7 +6,6 @@ from perfgate.baselines.store import cells, find, find_cell, load, path_of, reco
 
 __all__ = [
     "cells",
-    "cells",
     "empty",
     "find",
     "find_cell",

@@ -75,13 +75,6 @@ def find_cell(root: Path, measurement: Measurement) -> Cell | None:
     return cells(root, hardware, [point]).get(point.id)
 
 
-def cells(root: Path, hardware: str, points: Iterable[OperatingPoint]) -> dict[str, Cell]:
-    """What the stored baselines of `hardware` expect of each point they know."""
-    engines = dict.fromkeys((point.engine.model, point.engine.precision) for point in points)
-    stored = [find(root, hardware, model, precision) for model, precision in engines]
-    return {point: cell for baseline in stored if baseline for point, cell in baseline.cells.items()}
-
-
 def record_into(
     root: Path,
     hardware: str,

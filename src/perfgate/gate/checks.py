@@ -5,17 +5,14 @@ A check that has nothing to hold the measurement against returns no finding.
 
 from __future__ import annotations
 
-import math
 from statistics import median
 
 from perfgate.gate import wording
 from perfgate.gate.metrics import LATENCY_P95, THROUGHPUT, Metric
+from perfgate.measure.distribution import P95_REQUESTS
 from perfgate.model import Cell, Finding, Measurement, Policy, Verdict
 
 Findings = tuple[Finding, ...]
-
-# The fewest requests whose largest is above the true P95 with 95 % confidence: 1 - 0.95^n >= 0.95.
-REQUESTS_FOR_P95 = math.ceil(math.log(0.05) / math.log(0.95))
 
 
 def vetoes(measurement: Measurement) -> Findings:
@@ -98,11 +95,11 @@ def enough_requests(measurement: Measurement) -> Findings:
             check="requests",
             metric=LATENCY_P95.name,
             unit="requests",
-            expected=float(REQUESTS_FOR_P95),
+            expected=float(P95_REQUESTS),
             got=float(latency.n),
             verdict=Verdict.INCONCLUSIVE,
             message=f"{measurement.point.id}: {latency.n} requests hold no P95 latency, "
-            f"{REQUESTS_FOR_P95} are needed.",
+            f"{P95_REQUESTS} are needed.",
             advice="Raise rounds or round_requests of the point in points.toml.",
         ),
     )
