@@ -1,0 +1,1 @@
+"""From an engine spec to a built engine, checked and cached."""

@@ -1,0 +1,42 @@
+"""The tritonserver command line: every flag perfgate passes, with its reason."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+HOST = "127.0.0.1"
+# How long Triton waits for requests in flight when it is told to stop.
+EXIT_TIMEOUT_S = 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ports:
+    """Where Triton listens."""
+
+    http: int
+    grpc: int
+    metrics: int
+
+
+def server_command(
+    binary: Path, *, repository: Path, backends: Path, ports: Ports, identity: str
+) -> tuple[str, ...]:
+    """Build the argv; `identity` names the server and its shared-memory segments, uniquely."""
+    return (
+        str(binary),
+        f"--model-repository={repository}",
+        f"--backend-directory={backends}",
+        # The repository is complete; completing it would load every Python model twice.
+        "--disable-auto-complete-config",
+        f"--id={identity}",
+        f"--backend-config=python,shm-region-prefix-name={identity}",
+        # No port is ever open to the network.
+        f"--http-address={HOST}",
+        f"--http-port={ports.http}",
+        f"--grpc-address={HOST}",
+        f"--grpc-port={ports.grpc}",
+        f"--metrics-address={HOST}",
+        f"--metrics-port={ports.metrics}",
+        f"--exit-timeout-secs={EXIT_TIMEOUT_S}",
+    )

@@ -1,0 +1,96 @@
+"""Stands between perfgate and tritonserver, so that no way to die leaves anything behind.
+
+Run as `python guard.py SHM_PREFIX GRACE_SECONDS ARGV...` with a pipe on standard input. It starts
+ARGV in a process group of its own, prints its pid, and stops it when the pipe closes: because
+perfgate asked, or because perfgate died in any way, SIGKILL included. Stopping is one path: SIGTERM,
+a grace period, SIGKILL to the group, then every descendant is reaped and every shared-memory
+segment of the prefix removed. The exit status is the server's own. Standard library only: it
+starts in a few milliseconds and stays small.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import select
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+_PR_SET_PDEATHSIG = 1
+_PR_SET_CHILD_SUBREAPER = 36
+_SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - where POSIX shared memory lies, no temp file
+_TICK_S = 0.1
+
+
+def main(prefix: str, grace_s: float, argv: list[str]) -> int:
+    """Run `argv` until it ends or nobody wants it any more; returns its exit status."""
+    libc = ctypes.CDLL(None)
+    libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    for name in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(name, _raise_exit)
+    child = subprocess.Popen(
+        argv,
+        stdin=subprocess.DEVNULL,
+        stdout=sys.stderr,
+        process_group=0,
+        # Safe here: the guard has one thread. If the guard itself is killed, its child goes too.
+        preexec_fn=lambda: libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0),  # noqa: PLW1509
+    )
+    try:
+        print(child.pid, flush=True)  # noqa: T201 - the caller reads it
+        _wait_until_unwanted(child)
+    except (SystemExit, BrokenPipeError):
+        pass  # asked to stop, or nobody left to tell: either way, stop below
+    finally:
+        _stop(child, grace_s)
+        _remove_segments(prefix)
+    return child.returncode
+
+
+def _raise_exit(*_: object) -> None:
+    raise SystemExit
+
+
+def _wait_until_unwanted(child: subprocess.Popen[bytes]) -> None:
+    """Return when the child has ended, the pipe has closed or the parent is another one.
+
+    The pipe alone would do, were it not inherited by every process the parent forks.
+    """
+    parent = os.getppid()
+    while child.poll() is None and os.getppid() == parent:
+        if select.select([sys.stdin], [], [], _TICK_S)[0]:
+            return
+
+
+def _stop(child: subprocess.Popen[bytes], grace_s: float) -> None:
+    for name in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(name, signal.SIG_IGN)
+    child.terminate()
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        child.wait(grace_s)
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(child.pid, signal.SIGKILL)
+    child.wait()
+    _reap(grace_s)
+
+
+def _reap(grace_s: float) -> None:
+    """Wait for the orphaned grandchildren, which the kernel hands to this subreaper."""
+    deadline = time.monotonic() + grace_s
+    with contextlib.suppress(ChildProcessError):
+        while time.monotonic() < deadline:
+            if os.waitpid(-1, os.WNOHANG)[0] == 0:
+                time.sleep(_TICK_S / 10)
+
+
+def _remove_segments(prefix: str) -> None:
+    for segment in _SHARED_MEMORY.glob(f"{prefix}*"):
+        segment.unlink(missing_ok=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1], float(sys.argv[2]), sys.argv[3:]))

@@ -1,0 +1,154 @@
+"""The Triton model repository: `ensemble` -> `preprocessing` -> `tensorrt_llm` -> `postprocessing`.
+
+Each config.pbtxt is built as a ModelConfig message and printed by protobuf's own text format, not
+filled into a text template: a misspelt field, a wrong type or an unfilled placeholder cannot be
+written at all. One rendering serves every target; only the backend of `tensorrt_llm` differs.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+
+from google.protobuf import text_format
+from tokenizers import Tokenizer
+from tritonclient.grpc.model_config_pb2 import ModelConfig, ModelInput, ModelOutput
+
+from perfgate.errors import UsageError
+from perfgate.model import BatchingStrategy, Engine, SchedulerPolicy, ServingSpec, Target
+from perfgate.serving import tensors
+from perfgate.serving.tensors import Tensor
+from perfgate.serving.tokenizer import save_tokenizer
+
+_MODELS = Path(__file__).parent / "models"
+_BACKENDS = {Target.SIM: "python", Target.TRT_ENGINE: "tensorrtllm"}
+# The C++ backend reads its statistics and looks for cancelled requests this often.
+_PERIOD_MS = 100
+
+
+def write_repository(
+    root: Path, engine: Engine, serving: ServingSpec, tokenizer: Tokenizer
+) -> Path:
+    """Write the whole repository under `root`, with the tokenizer beside it; returns its path.
+
+    Raises UsageError for a target that is not served through this ensemble.
+    """
+    tokenizer_dir = root / "tokenizer"
+    save_tokenizer(tokenizer, tokenizer_dir)
+    repository = root / "models"
+    for config in model_configs(engine, serving, tokenizer_dir):
+        folder = repository / config.name
+        (folder / "1").mkdir(parents=True)
+        (folder / "config.pbtxt").write_text(text_format.MessageToString(config), encoding="utf-8")
+        if config.backend == "python":
+            shutil.copyfile(_MODELS / f"{config.name}.py", folder / "1" / "model.py")
+    return repository
+
+
+def model_configs(
+    engine: Engine, serving: ServingSpec, tokenizer_dir: Path
+) -> tuple[ModelConfig, ...]:
+    """The four models' configurations, in the order in which a request meets them."""
+    if engine.target not in _BACKENDS:
+        served = ", ".join(_BACKENDS)
+        raise UsageError("target", str(engine.target), f"the ensemble serves {served}")
+    batch = engine.spec.max_batch_size
+    return (
+        _ensemble(batch),
+        _text_model(tensors.PREPROCESSING, batch, tokenizer_dir, add_special_tokens="true"),
+        _tensorrt_llm(engine, serving, tokenizer_dir),
+        _text_model(tensors.POSTPROCESSING, batch, tokenizer_dir, skip_special_tokens="true"),
+    )
+
+
+def _ensemble(batch: int) -> ModelConfig:
+    config = _model(tensors.ENSEMBLE, batch)
+    config.platform = "ensemble"
+    for step in tensors.STEPS:
+        config.ensemble_scheduling.step.add(
+            model_name=step.model, model_version=-1, input_map=step.inputs, output_map=step.outputs
+        )
+    return config
+
+
+def _text_model(name: str, batch: int, tokenizer_dir: Path, **parameters: str) -> ModelConfig:
+    config = _model(name, batch)
+    config.backend = "python"
+    config.instance_group.add(count=1, kind="KIND_CPU")
+    config.dynamic_batching.SetInParent()  # no delay: take what has queued up meanwhile
+    _set_parameters(config, {"tokenizer_dir": str(tokenizer_dir), **parameters})
+    return config
+
+
+def _tensorrt_llm(engine: Engine, serving: ServingSpec, tokenizer_dir: Path) -> ModelConfig:
+    config = _model(tensors.TENSORRT_LLM, engine.spec.max_batch_size)
+    config.backend = _BACKENDS[engine.target]
+    config.model_transaction_policy.decoupled = True
+    config.instance_group.add(count=1, kind="KIND_CPU")
+    config.dynamic_batching.SetInParent()
+    _set_parameters(
+        config,
+        {
+            "gpt_model_path": str(engine.directory),
+            "tokenizer_dir": str(tokenizer_dir),
+            "FORCE_CPU_ONLY_INPUT_TENSORS": "no",
+            **scheduling_parameters(serving),
+        },
+    )
+    return config
+
+
+def scheduling_parameters(serving: ServingSpec) -> dict[str, str]:
+    """What the engine's backend is told of scheduling, under the C++ backend's names.
+
+    A prefix cache would make a repeated prompt cheap and the measurement a lie, so reuse is off.
+    """
+    return {
+        "gpt_model_type": serving.batching,
+        "batch_scheduler_policy": serving.scheduler_policy,
+        "max_tokens_in_paged_kv_cache": str(serving.kv_cache_tokens),
+        "enable_chunked_context": str(serving.chunked_context).lower(),
+        "enable_kv_cache_reuse": "false",
+        "max_beam_width": "1",
+        "cancellation_check_period_ms": str(_PERIOD_MS),
+        "stats_check_period_ms": str(_PERIOD_MS),
+    }
+
+
+def serving_spec(parameters: Mapping[str, str]) -> ServingSpec:
+    """Read back what `scheduling_parameters` wrote."""
+    return ServingSpec(
+        kv_cache_tokens=int(parameters["max_tokens_in_paged_kv_cache"]),
+        scheduler_policy=SchedulerPolicy(parameters["batch_scheduler_policy"]),
+        batching=BatchingStrategy(parameters["gpt_model_type"]),
+        chunked_context=parameters["enable_chunked_context"] == "true",
+    )
+
+
+def _model(name: str, batch: int) -> ModelConfig:
+    config = ModelConfig(name=name, max_batch_size=batch)
+    config.input.extend(_input(tensor) for tensor in tensors.INPUTS[name])
+    config.output.extend(
+        ModelOutput(name=tensor.name, data_type=f"TYPE_{tensor.data_type}", dims=tensor.dims)
+        for tensor in tensors.OUTPUTS[name]
+    )
+    return config
+
+
+def _input(tensor: Tensor) -> ModelInput:
+    entry = ModelInput(
+        name=tensor.name,
+        data_type=f"TYPE_{tensor.data_type}",
+        dims=tensor.dims,
+        optional=tensor.optional,
+        allow_ragged_batch=tensor.ragged,
+    )
+    if tensor.scalar:
+        entry.reshape.SetInParent()
+    return entry
+
+
+def _set_parameters(config: ModelConfig, parameters: dict[str, str]) -> None:
+    for key, value in parameters.items():
+        config.parameters[key].string_value = value

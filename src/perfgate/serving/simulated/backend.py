@@ -1,0 +1,100 @@
+"""The Triton model: requests to the simulated engine, its tokens back as responses.
+
+Runs inside Triton's python-backend stub, the only place where `triton_python_backend_utils` is.
+"""
+
+from __future__ import annotations
+
+import bisect
+import itertools
+import json
+from pathlib import Path
+from typing import Any
+
+import triton_python_backend_utils as pb_utils
+
+from perfgate.engines.layout import read_simulated
+from perfgate.errors import PerfGateError
+from perfgate.serving.repository import serving_spec
+from perfgate.serving.simulated.asks import read_ask
+from perfgate.serving.simulated.metrics import EngineMetrics
+from perfgate.serving.simulated.replies import Reply, refuse
+from perfgate.serving.simulated.ticker import Ticker
+from perfgate.serving.tokenizer import VOCAB_SIZE
+from perfgate.sim.cost import cost_model
+from perfgate.sim.realtime import RealTimeEngine
+from perfgate.sim.scheduler import Emission, Scheduler
+
+# Asking Triton whether a request was cancelled takes a message each: so many are asked a tick.
+_CANCEL_CHECKS = 16
+
+
+class TritonPythonModel:
+    """A decoupled model: `execute` takes requests in, the engine's thread sends the responses."""
+
+    def initialize(self, args: dict[str, str]) -> None:
+        """Load the engine that the configuration names and start it."""
+        parameters = {
+            key: entry["string_value"]
+            for key, entry in json.loads(args["model_config"])["parameters"].items()
+        }
+        built = read_simulated(Path(parameters["gpt_model_path"]))
+        serving = serving_spec(parameters)
+        scheduler = Scheduler(built.spec, serving, vocab_size=VOCAB_SIZE)
+        cost = cost_model(built.profile, built.spec)
+        self._ids = itertools.count(1)
+        self._replies: dict[int, Reply] = {}
+        self._tokens_per_block = built.spec.tokens_per_block
+        self._engine = RealTimeEngine(scheduler, cost.step_seconds, emit=self._emit)
+        self._last_checked = 0
+        self._metrics = EngineMetrics(self._engine.stats(), version=args["model_version"])
+        self._ticker = Ticker(self._tick, int(parameters["stats_check_period_ms"]) / 1000)
+        self._engine.start()
+        self._ticker.start()
+
+    def execute(self, requests: list[Any]) -> None:
+        """Submit each request to the engine; one it can never run is answered with the reason."""
+        for request in requests:
+            sender = request.get_response_sender()
+            request_id = next(self._ids)
+            try:
+                given = {tensor.name(): tensor.as_numpy() for tensor in request.inputs()}
+                ask = read_ask(given, request_id=request_id)
+                self._replies[request_id] = Reply(ask, sender, self._tokens_per_block)
+                self._engine.submit(ask.request)
+            except PerfGateError as error:
+                self._replies.pop(request_id, None)
+                refuse(sender, str(error))
+
+    def finalize(self) -> None:
+        """Stop the threads; Triton asks when no request is left or its patience is over."""
+        self._ticker.stop()
+        self._engine.stop()
+
+    def _emit(self, emissions: list[Emission]) -> None:
+        """Send the tokens of one iteration; runs on the engine's thread."""
+        for emission in emissions:
+            reply = self._replies.get(emission.request_id)
+            if reply is None:
+                continue  # cancelled while its last iteration ran
+            if emission.final:
+                del self._replies[emission.request_id]
+                reply.finish(emission.tokens, self._engine.timings(emission.request_id))
+                self._metrics.finished(reply.ask.request.prompt_tokens, reply.output_tokens)
+            else:
+                reply.take(emission.tokens)
+
+    def _tick(self) -> None:
+        self._drop_cancelled()
+        self._metrics.update(self._engine.stats())
+
+    def _drop_cancelled(self) -> None:
+        """Ask of some requests, in turn, whether the client has gone, and forget those."""
+        ids = sorted(self._replies)
+        start = bisect.bisect_right(ids, self._last_checked)
+        for request_id in (ids[start:] + ids[:start])[:_CANCEL_CHECKS]:
+            self._last_checked = request_id
+            reply = self._replies.get(request_id)
+            if reply is not None and reply.close_if_cancelled():
+                self._replies.pop(request_id, None)
+                self._engine.cancel(request_id)
