@@ -22,6 +22,7 @@ from perfgate.model import (
 )
 
 T = TypeVar("T")
+N = TypeVar("N", OperatingPoint, Comparison)
 
 POINTS_FILE = "points.toml"
 POLICY_FILE = "policy.toml"
@@ -42,11 +43,11 @@ class Suite:
 
     def point(self, point_id: str) -> OperatingPoint:
         """The point of that name; UsageError listing the known ones if there is none."""
-        for point in self.points:
-            if point.id == point_id:
-                return point
-        known = ", ".join(point.id for point in self.points)
-        raise UsageError("point", point_id, f"it must be one of {known}")
+        return _named("point", self.points, point_id)
+
+    def comparison(self, comparison_id: str) -> Comparison:
+        """The question of that name; UsageError listing the known ones if there is none."""
+        return _named("comparison", self.comparisons, comparison_id)
 
     @property
     def default_points(self) -> tuple[OperatingPoint, ...]:
@@ -140,6 +141,14 @@ def _comparison(row: Comparison, points: tuple[OperatingPoint, ...], origin: str
         if name not in known:
             raise UsageError(f"{origin}: comparison {row.id}", name, "it must name a point")
     return row
+
+
+def _named(field: str, known: tuple[N, ...], name: str) -> N:
+    for one in known:
+        if one.id == name:
+            return one
+    names = ", ".join(one.id for one in known)
+    raise UsageError(field, name, f"it must be one of {names}")
 
 
 def _merged(kind: type[T], defaults: dict[str, Any], table: dict[str, Any], origin: str) -> T:

@@ -1,10 +1,11 @@
 """What each operating point is expected to reach, kept in files under review."""
 
-from perfgate.baselines.record import empty, record
+from perfgate.baselines.record import SIMULATED_SUFFIX, empty, record
 from perfgate.baselines.show import table
 from perfgate.baselines.store import cells, find, find_cell, load, path_of, record_into, save
 
 __all__ = [
+    "SIMULATED_SUFFIX",
     "cells",
     "empty",
     "find",

@@ -1,0 +1,164 @@
+"""The console script: each command reads files, calls one function, prints what it returns."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, NoReturn
+
+import typer
+
+from perfgate import artifacts, baselines, codec
+from perfgate.errors import MissingRequirementError, PerfGateError, UsageError
+from perfgate.gate import exit_code, explain
+from perfgate.hardware import load_profile
+from perfgate.publish import Results, compose, render
+from perfgate.rejudge import rejudge, remeasure
+from perfgate.report.content import Report
+from perfgate.report.table import render_text
+from perfgate.setting import BASELINES, DEFAULT_HARDWARE, HARDWARE
+from perfgate.sim.fit import fit
+from perfgate.sim.report import report_text, simulation_report
+from perfgate.suite import Suite, find_root, load_suite
+
+EXIT_USAGE = 2
+EXIT_INVALID = 4
+
+app = typer.Typer(
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    help="Performance gate for LLM serving on TensorRT-LLM and Triton.",
+)
+baseline_app = typer.Typer(no_args_is_help=True, help="The expected numbers, kept under review.")
+app.add_typer(baseline_app, name="baseline")
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for a machine to read.")]
+Folder = Annotated[Path, typer.Argument(help="The --artifacts folder of a finished run.")]
+HardwareName = Annotated[str, typer.Option("--hardware", help="A profile in hardware/.")]
+
+
+def main() -> NoReturn:
+    """Run the command line; a user's mistake is one clear message, never a traceback."""
+    try:
+        app()
+    except PerfGateError as error:
+        print(f"perfgate: {error}", file=sys.stderr)  # noqa: T201 - the console is our output
+        usage = isinstance(error, UsageError | MissingRequirementError)
+        sys.exit(EXIT_USAGE if usage else EXIT_INVALID)
+    sys.exit(0)
+
+
+@app.command(epilog="Example: perfgate simulate --hardware gb10")
+def simulate(
+    *,
+    hardware: HardwareName = DEFAULT_HARDWARE,
+    refit: Annotated[
+        bool, typer.Option("--fit", help="Fit the parameters anew and print them first.")
+    ] = False,
+    json: AsJson = False,
+) -> None:
+    """Simulate the reference points and the sweep in virtual time; print the residuals."""
+    suite = _suite()
+    profile = load_profile(suite.root / HARDWARE / f"{hardware}.toml")
+    if refit:
+        profile = fit(profile, suite.points)
+    report = simulation_report(profile, suite.points)
+    typer.echo(codec.to_pretty_json(report) if json else report_text(report), nl=False)
+
+
+@app.command(epilog="Example: perfgate judge artifacts; echo $?")
+def judge(folder: Folder, *, json: AsJson = False) -> None:
+    """Judge a stored run again from its records.
+
+    Exit code: 0 pass or improvement, 1 regression, 2 wrong usage, 3 inconclusive, 4 invalid,
+    5 unstable.
+    """
+    suite = _suite()
+    judgements = rejudge(folder, suite.root / BASELINES, suite.policy)
+    if json:
+        typer.echo(codec.to_pretty_json(judgements), nl=False)
+    else:
+        typer.echo("\n".join(explain(judgement) for judgement in judgements))
+    raise typer.Exit(exit_code(judgements))
+
+
+@app.command(epilog="Example: perfgate report artifacts")
+def report(folder: Folder) -> None:
+    """Measure and judge a stored run again and write its report anew."""
+    content = _report(folder, _suite())
+    render(folder, content)
+    typer.echo(render_text(content, colour=sys.stdout.isatty()), nl=False)
+    typer.echo(f"Report: {folder / artifacts.REPORT_HTML}")
+
+
+@baseline_app.command(epilog="Example: perfgate baseline record artifacts")
+def record(
+    folder: Annotated[
+        Path | None, typer.Argument(help="The --artifacts folder of a finished run.")
+    ] = None,
+    *,
+    claims: Annotated[
+        str | None,
+        typer.Option("--claims", help="Only write the claims of points.toml for this hardware."),
+    ] = None,
+    replace: Annotated[
+        bool, typer.Option("--replace", help="Forget the earlier runs of each measured point.")
+    ] = False,
+) -> None:
+    """Add a run to the baselines, or write floors and ceilings from the points' claims alone."""
+    if (folder is None) == (claims is None):
+        raise UsageError("baseline record", folder, "name a finished run's folder, or --claims")
+    suite = _suite()
+    stored = artifacts.load_measurements(folder) if folder else None
+    hardware = stored.run.hardware if stored else str(claims)
+    written = baselines.record_into(
+        suite.root / BASELINES,
+        hardware,
+        suite.points,
+        remeasure(folder, suite.policy).measurements if folder else (),
+        policy=suite.policy,
+        session=stored.run.started_at if stored else "",
+        commit=stored.run.commit if stored else "",
+        replace_samples=replace,
+    )
+    for path in written:
+        typer.echo(path)
+
+
+@baseline_app.command(epilog="Example: perfgate baseline show gb10-sim")
+def show(
+    hardware: Annotated[str | None, typer.Argument(help="One kind of hardware only.")] = None,
+    *,
+    json: AsJson = False,
+) -> None:
+    """Show what the stored baselines expect."""
+    root = _suite().root / BASELINES
+    found = [baselines.load(path) for path in sorted(root.glob(f"{hardware or '*'}/*.json"))]
+    if not found:
+        rule = f"no baseline lies there; make one: perfgate baseline record (looked in {root})"
+        raise UsageError("hardware", hardware or "any", rule)
+    text = codec.to_pretty_json(found).decode() if json else f"{baselines.table(found)}\n"
+    typer.echo(text, nl=False)
+
+
+def _suite() -> Suite:
+    return load_suite(find_root(Path.cwd()))
+
+
+def _report(folder: Path, suite: Suite) -> Report:
+    stored = artifacts.load_measurements(folder)
+    judgements = rejudge(folder, suite.root / BASELINES, suite.policy)
+    asked = {comparison.id for comparison in stored.comparisons}
+    results = Results(
+        info=stored.run,
+        policy=suite.policy,
+        measurements=remeasure(folder, suite.policy).measurements,
+        judgements=tuple(one for one in judgements if one.point not in asked),
+        comparisons=stored.comparisons,
+        compared=tuple(one for one in judgements if one.point in asked),
+        unmeasured=stored.unmeasured,
+    )
+    cells = baselines.cells(suite.root / BASELINES, stored.run.hardware, suite.points)
+    profile = stored.run.hardware.removesuffix(baselines.SIMULATED_SUFFIX)
+    return compose(results, cells, load_profile(suite.root / HARDWARE / f"{profile}.toml"))

@@ -1,0 +1,178 @@
+"""pytest's door: options, order and outcomes. No arithmetic here."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Generator
+from dataclasses import replace
+from pathlib import Path
+from types import FrameType
+from typing import Any, NoReturn
+
+import pytest
+
+from perfgate import artifacts
+from perfgate.errors import PerfGateError
+from perfgate.gate import explain, worst
+from perfgate.model import Finding, Judgement, OperatingPoint, Verdict
+from perfgate.report.progress import Step
+from perfgate.setting import Setting, settle
+from perfgate.suite import Suite
+from perfgate.summary import Found, Summary, attach
+from perfgate.targets import AUTO
+from perfgate.terminal import TerminalProgress
+
+MEASURING = ("perf", "sweep", "hardware")
+
+
+class UnmeasuredError(PerfGateError):
+    """A test could not tell whether serving got slower: an error, never a failure or a skip."""
+
+
+SETTING = pytest.StashKey[Setting]()
+FOUND = pytest.StashKey[list[Found]]()
+"""What a test has measured and judged, kept on its item until its report takes it along."""
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the few options; all else is policy in files under review."""
+    group = parser.getgroup("perfgate", "performance gate")
+    group.addoption(
+        "--target",
+        default=AUTO,
+        help="what stands behind Triton: auto, trt-engine, llmapi, sim or remote "
+        "(default: auto = hardware where it is complete, else sim)",
+    )
+    group.addoption("--triton-url", help="measure this running server (target remote)")
+    group.addoption(
+        "--artifacts", default="artifacts", help="folder for records, verdicts and the report"
+    )
+    group.addoption(
+        "--require-hardware",
+        action="store_true",
+        help="a machine without the hardware is an error, never a simulated run",
+    )
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_configure(config: pytest.Config) -> None:
+    """Name the JUnit file before pytest's own plugin asks for it; gather what reports bring."""
+    selected = config.getoption("markexpr") or ""
+    if any(mark in selected for mark in MEASURING) and not config.option.xmlpath:
+        config.option.xmlpath = str(_artifacts(config) / artifacts.JUNIT)
+    if not hasattr(config, "workerinput"):  # a worker's reports reach the controller
+        config.pluginmanager.register(Summary(lambda: setting(config)), "perfgate-summary")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Refuse what cannot run here; put the points of one engine together to boot it once."""
+    measuring = [item for item in items if _measures(item)]
+    if not measuring:
+        return
+    try:
+        suite = setting(config).suite
+    except PerfGateError as error:
+        raise pytest.UsageError(str(error)) from error
+    engines = list(dict.fromkeys(point.engine for point in suite.points))
+
+    def boot_order(item: pytest.Item) -> int:
+        point = point_of(item, suite)
+        return engines.index(point.engine) if point else len(engines)
+
+    others = [item for item in items if not _measures(item)]
+    items[:] = others + sorted(measuring, key=boot_order)
+    for item in measuring:
+        # One GPU (or one simulated one) serves one test at a time, whatever -n says.
+        item.add_marker(pytest.mark.xdist_group("perfgate-target"))
+    signal.signal(signal.SIGTERM, _interrupt)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Turn "could not tell" into an error, and send along what was measured."""
+    report = yield
+    raised = call.excinfo.value if call.excinfo else None
+    if isinstance(raised, PerfGateError) and _measures(item):
+        report.when = "setup"  # a failed set-up is what pytest calls an error
+        report.longrepr = str(raised)
+    found = item.stash.get(FOUND, [])
+    attach(report, found)
+    found.clear()
+    return report
+
+
+def point_of(item: pytest.Item, suite: Suite) -> OperatingPoint | None:
+    """The operating point a test is parametrised with, if any."""
+    callspec = getattr(item, "callspec", None)
+    point_id = callspec.params.get("point") if callspec else None
+    return suite.point(point_id) if point_id else None
+
+
+def terminal_progress(config: pytest.Config, plan: tuple[Step, ...]) -> TerminalProgress:
+    """Progress beside pytest's own output: a moving line on a terminal, plain lines in a log."""
+    reporter: Any = config.pluginmanager.get_plugin("terminalreporter")
+    capture: Any = config.pluginmanager.get_plugin("capturemanager")
+    terminal = config.get_terminal_writer()
+    return TerminalProgress(
+        terminal,
+        plan,
+        width=terminal.fullwidth,
+        live=reporter.isatty,
+        uncaptured=capture.global_and_fixture_disabled,
+        fresh_line=reporter.ensure_newline,
+    )
+
+
+def require(judgement: Judgement, check: str) -> None:
+    """Fail the test if the named check found a loss; make it an error if nobody can tell.
+
+    A judgement that holds no finding of that name was refused or had nothing to compare with:
+    then everything it holds is told.
+    """
+    findings = [finding for finding in judgement.findings if finding.check == check]
+    findings = findings or list(judgement.findings)
+    match worst(finding.verdict for finding in findings):
+        case Verdict.PASS | Verdict.IMPROVEMENT:
+            return
+        case Verdict.REGRESSION:
+            pytest.fail(_told(findings, judgement), pytrace=False)
+        case _:
+            raise UnmeasuredError(_told(findings, judgement))
+
+
+def setting(config: pytest.Config) -> Setting:
+    """Where this run happens; the first call reads options and files."""
+    if SETTING not in config.stash:
+        config.stash[SETTING] = settle(
+            config.rootpath,
+            target=config.getoption("--target"),
+            url=config.getoption("--triton-url"),
+            require_hardware=config.getoption("--require-hardware"),
+            artifacts=_artifacts(config),
+        )
+    return config.stash[SETTING]
+
+
+def keep(item: pytest.Item, value: Found) -> None:
+    """Send `value` to the run's results with the test's next report."""
+    item.stash.setdefault(FOUND, []).append(value)
+
+
+def _told(findings: list[Finding], judgement: Judgement) -> str:
+    return explain(replace(judgement, findings=tuple(findings)))
+
+
+def _measures(item: pytest.Item) -> bool:
+    return any(item.get_closest_marker(mark) for mark in MEASURING)
+
+
+def _artifacts(config: pytest.Config) -> Path:
+    return Path(config.invocation_params.dir, config.getoption("--artifacts"))
+
+
+def _interrupt(_signal: int, _frame: FrameType | None) -> NoReturn:
+    # As Ctrl-C: fixtures are torn down, so that no server outlives the run.
+    raise KeyboardInterrupt

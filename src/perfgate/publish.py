@@ -1,0 +1,132 @@
+"""From a run's findings to the files under --artifacts: the same for pytest and the CLI."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from perfgate import artifacts, codec
+from perfgate.artifacts import MeasurementsFile, VerdictsFile
+from perfgate.hardware import HardwareProfile
+from perfgate.measure import metrics
+from perfgate.measure.curve import MIN_POINTS, trace_curve
+from perfgate.measure.window import steady_window
+from perfgate.model import Cell, Comparison, Judgement, Measurement, Policy, RunInfo
+from perfgate.records import read_run
+from perfgate.report.content import Curve, CurvePoint, Report, RooflinePoint
+from perfgate.report.html import render_html
+from perfgate.report.markdown import render_markdown
+from perfgate.report.plots import curve_svg
+from perfgate.sim.roofline import roofline
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Results:
+    """What one run measured and judged.
+
+    `judgements` are on points, `compared` on the questions in `comparisons`; `unmeasured` gives
+    the reason for each point that could not be measured.
+    """
+
+    info: RunInfo
+    policy: Policy
+    measurements: tuple[Measurement, ...]
+    judgements: tuple[Judgement, ...]
+    comparisons: tuple[Comparison, ...] = ()
+    compared: tuple[Judgement, ...] = ()
+    unmeasured: Mapping[str, str] = field(default_factory=dict)
+
+
+def store(folder: Path, results: Results) -> None:
+    """Write measurements.json and verdicts.json."""
+    artifacts.save_measurements(
+        folder,
+        MeasurementsFile(
+            run=results.info,
+            measurements=results.measurements,
+            comparisons=results.comparisons,
+            unmeasured=dict(results.unmeasured),
+        ),
+    )
+    artifacts.save_verdicts(
+        folder,
+        VerdictsFile(
+            run=results.info,
+            policy=results.policy,
+            judgements=(*results.judgements, *results.compared),
+        ),
+    )
+
+
+def compose(results: Results, cells: Mapping[str, Cell], profile: HardwareProfile) -> Report:
+    """The report's content; reads the records for the latency of each single request."""
+    return Report(
+        info=results.info,
+        measurements=results.measurements,
+        judgements=results.judgements,
+        comparisons=results.compared,
+        cells=cells,
+        latencies_s={
+            one.point.id: _latencies_s(Path(one.records))
+            for one in results.measurements
+            if one.records
+        },
+        curve=curve(results.measurements, profile),
+    )
+
+
+def render(folder: Path, report: Report) -> None:
+    """Write report.html, report.md and, where there is a curve, curve.svg."""
+    codec.write_atomic(folder / artifacts.REPORT_HTML, render_html(report).encode())
+    codec.write_atomic(folder / artifacts.REPORT_MD, render_markdown(report).encode())
+    if report.curve is not None:
+        codec.write_atomic(folder / artifacts.CURVE, curve_svg(report.curve).encode())
+
+
+def curve(measurements: Sequence[Measurement], profile: HardwareProfile) -> Curve | None:
+    """Throughput and latency over concurrency of the engine measured at most concurrencies.
+
+    None if no engine was measured, without a veto, at three concurrencies of one load.
+    """
+    swept = _largest_sweep(measurements)
+    if len(swept) < MIN_POINTS:
+        return None
+    engine = swept[0].point.engine
+    claims = [one.point.claim.ceiling_p95_s for one in swept if one.point.claim]
+    return Curve(
+        engine=engine.name,
+        points=tuple(
+            CurvePoint(one.point.workload.concurrency, one.throughput_tok_s, one.latency_s.p95)
+            for one in swept
+        ),
+        knee=_knee(swept),
+        ceiling_p95_s=max((ceiling for ceiling in claims if ceiling), default=None),
+        roofline=tuple(
+            RooflinePoint(
+                one.point.workload.concurrency, roofline(profile, engine, one.point.workload)
+            )
+            for one in swept
+        ),
+    )
+
+
+def _latencies_s(records: Path) -> tuple[float, ...]:
+    window = steady_window(read_run(records))
+    return tuple(metrics.LATENCY.of(window).tolist())
+
+
+def _knee(swept: Sequence[Measurement]) -> int | None:
+    knee = trace_curve(swept).knee
+    return None if knee is None else knee.concurrency
+
+
+def _largest_sweep(measurements: Sequence[Measurement]) -> list[Measurement]:
+    sweeps: dict[object, dict[int, Measurement]] = {}
+    for one in measurements:
+        load = one.point.workload
+        if not one.vetoes:
+            key = (one.point.engine, one.point.serving, load.isl, load.osl)
+            sweeps.setdefault(key, {})[load.concurrency] = one
+    largest = max(sweeps.values(), key=len, default={})
+    return [largest[concurrency] for concurrency in sorted(largest)]

@@ -1,0 +1,188 @@
+"""The test rig: from an operating point to its measurement, one server at a time."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Protocol, Self
+
+from perfgate.engines.build import build
+from perfgate.errors import LoadError, PerfGateError
+from perfgate.load.closed_loop import ClosedLoop, LoadOutcome
+from perfgate.load.planner import prompts_needed
+from perfgate.measure.measure import measure
+from perfgate.model import (
+    Engine,
+    EngineSpec,
+    LoadRun,
+    Measurement,
+    OperatingPoint,
+    Server,
+    ServingSpec,
+)
+from perfgate.provenance import fingerprint, wall_clock
+from perfgate.records import write_run
+from perfgate.serving.metrics import scrape
+from perfgate.serving.process import serve
+from perfgate.serving.tokenizer import load_tokenizer, prompts
+from perfgate.setting import Setting
+
+TimeRounds = Callable[[Callable[[], None], int], object]
+
+
+class Observer(Protocol):
+    """Who is told what the rig does, so that long work is never silent."""
+
+    def begin(self, what: str) -> None:
+        """Tell that a step has begun."""
+
+    def advance(self, done: int, total: int) -> None:
+        """Tell that `done` of the step's `total` requests have finished."""
+
+    def end(self) -> None:
+        """Tell that the step is over."""
+
+
+class Rig:
+    """Builds engines, boots servers, drives points; a point is measured once and remembered.
+
+    Use as a context manager: leaving it stops the server, whatever happened.
+    """
+
+    def __init__(self, setting: Setting, observer: Observer) -> None:
+        self._setting = setting
+        self._observer = observer
+        self._measured: dict[str, Measurement] = {}
+        self._failed: dict[str, PerfGateError] = {}
+        self._serving: tuple[Engine, ServingSpec, Server] | None = None
+        self._stack = ExitStack()
+
+    def __enter__(self) -> Self:
+        """Start nothing yet: servers boot when a point needs one."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Stop the server."""
+        self._stop()
+
+    def engine(self, spec: EngineSpec) -> Engine:
+        """Build the engine, or take it from the cache."""
+        return build(
+            spec,
+            target=self._setting.target,
+            profile=self._setting.profile,
+            cache=self._setting.cache / "engines",
+        )
+
+    def is_measured(self, point: OperatingPoint) -> bool:
+        """Whether `measure` would answer from memory."""
+        return point.id in self._measured
+
+    def measure(
+        self, point: OperatingPoint, *, time_rounds: TimeRounds | None = None
+    ) -> Measurement:
+        """Measure the point, or return what was measured before.
+
+        `time_rounds(one_round, rounds)` runs the rounds under somebody else's stopwatch; rounds it
+        leaves out are run after it.
+        """
+        if point.id in self._failed:
+            raise self._failed[point.id]
+        if point.id not in self._measured:
+            try:
+                self._measured[point.id] = self._measure(point, time_rounds)
+            except PerfGateError as error:
+                self._failed[point.id] = error  # asking again would cost minutes for the same
+                raise
+        return self._measured[point.id]
+
+    def _measure(self, point: OperatingPoint, time_rounds: TimeRounds | None) -> Measurement:
+        run = self._drive(point, time_rounds)
+        path = write_run(self._setting.records, run)  # before anything is concluded from it
+        return measure(run, self._setting.suite.policy, records=str(path))
+
+    def _drive(self, point: OperatingPoint, time_rounds: TimeRounds | None) -> LoadRun:
+        engine = self.engine(point.engine)
+        server = self._server_for(point, engine)
+        started_at = wall_clock()
+        before = scrape(server.metrics_url)
+        outcome = self._load(point, server, time_rounds or _run_rounds)
+        return LoadRun(
+            point=point,
+            fingerprint=fingerprint(point, engine, self._setting.hardware),
+            started_at=started_at,
+            marks_ns=outcome.marks_ns,
+            records=outcome.records,
+            audit=outcome.audit,
+            server_before=before,
+            server_after={} if outcome.faults else scrape(server.metrics_url),
+            faults=outcome.faults,
+        )
+
+    def _server_for(self, point: OperatingPoint, engine: Engine) -> Server:
+        wanted = (engine, point.serving)
+        if self._serving is None or self._serving[:2] != wanted:
+            self._stop()
+            with self._step(f"boot Triton with {engine.spec.name}"):
+                server = self._stack.enter_context(
+                    serve(engine, point.serving, workdir=self._fresh_folder())
+                )
+            self._serving = (*wanted, server)
+        return self._serving[2]
+
+    def _load(self, point: OperatingPoint, server: Server, time_rounds: TimeRounds) -> LoadOutcome:
+        """Drive the load; if it breaks, what was recorded until then is kept with the faults."""
+        sampling = point.sampling
+        texts = prompts(
+            load_tokenizer(),
+            isl=point.workload.isl,
+            count=prompts_needed(point.workload, sampling),
+            seed=point.workload.seed,
+        )
+        with (
+            self._step(f"measure {point.id}"),
+            ClosedLoop(
+                server,
+                point.workload,
+                texts,
+                spool=self._setting.records,
+                on_progress=self._observer.advance,
+            ) as load,
+        ):
+            done = 0
+
+            def one_round() -> None:
+                nonlocal done
+                load.round(sampling.round_requests)
+                done += 1
+
+            try:
+                load.ramp_up()
+                time_rounds(one_round, sampling.rounds)
+                while done < sampling.rounds:
+                    one_round()
+            except LoadError:
+                self._stop()  # whatever broke, the next point gets a fresh server
+            return load.finish()
+
+    def _stop(self) -> None:
+        self._serving = None
+        self._stack.close()
+
+    def _fresh_folder(self) -> Path:
+        return Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="perfgate-")))
+
+    @contextmanager
+    def _step(self, what: str) -> Iterator[None]:
+        self._observer.begin(what)
+        try:
+            yield
+        finally:
+            self._observer.end()
+
+
+def _run_rounds(one_round: Callable[[], None], rounds: int) -> None:
+    for _ in range(rounds):
+        one_round()
