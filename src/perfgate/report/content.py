@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import NamedTuple
 
+from perfgate.errors import NoSamplesError, UsageError
 from perfgate.model import Cell, Finding, Judgement, Measurement, RunInfo, Verdict
 
 SEVERITY = (
@@ -27,8 +29,8 @@ NEXT_STEP: Mapping[Verdict | None, str] = MappingProxyType(
     {
         Verdict.REGRESSION: "Slower than agreed. Take the findings in turn; only if the loss is "
         "wanted, lower the baseline in a commit of its own.",
-        Verdict.INVALID: "This run says nothing about the server's speed. Remove the named "
-        "cause and run again.",
+        Verdict.INVALID: "What is invalid says nothing about speed, good or bad. Remove the "
+        "named cause and run again.",
         Verdict.UNSTABLE: "The server gives two different answers. Find out what changes between "
         "its runs before trusting either.",
         Verdict.INCONCLUSIVE: "Not a pass: there is too little data, or too much noise, for an "
@@ -48,7 +50,7 @@ SIMULATED_NOTE = (
 _VERB: Mapping[Verdict, str] = MappingProxyType(
     {
         Verdict.REGRESSION: "regressed",
-        Verdict.INVALID: "could not be measured",
+        Verdict.INVALID: "could not be judged",
         Verdict.UNSTABLE: "unstable",
         Verdict.INCONCLUSIVE: "undecided",
         Verdict.IMPROVEMENT: "improved",
@@ -81,6 +83,15 @@ class Curve:
     knee: int | None = None
     ceiling_p95_s: float | None = None
     roofline: tuple[RooflinePoint, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Refuse a curve of nothing, and one that runs back and forth."""
+        if not self.points:
+            msg = f"{self.engine}: a curve needs at least one measured concurrency"
+            raise NoSamplesError(msg)
+        order = [point.concurrency for point in self.points]
+        if order != sorted(set(order)):
+            raise UsageError("points", order, "their concurrencies must rise")
 
     def over_ceiling(self, point: CurvePoint) -> bool:
         """Whether the point's P95 is known and above the ceiling."""
@@ -205,15 +216,16 @@ def verdict(report: Report) -> Verdict | None:
 def headline(report: Report) -> str:
     """The run in one sentence."""
     everything = (*report.judgements, *report.comparisons)
-    if not everything:
-        return "Nothing was judged."
-    if all(judgement.verdict is Verdict.PASS for judgement in everything):
-        return f"{_counted(report)} pass."
-    groups = (
-        (verdict, [judgement.point for judgement in everything if judgement.verdict is verdict])
-        for verdict in SEVERITY
-    )
-    return ", ".join(_phrase(verdict, names) for verdict, names in groups if names) + "."
+    counts = Counter(judgement.verdict for judgement in everything)
+    match everything:
+        case ():
+            return "Nothing was judged."
+        case (only,):
+            return f"{only.point}: {_VERB[only.verdict]}."
+    if set(counts) == {Verdict.PASS}:
+        return f"All {_scope(report)} pass."
+    parts = [f"{counts[each]} {_VERB[each]}" for each in SEVERITY if each in counts]
+    return f"Of {_scope(report)}, {_enumerated(parts)}."
 
 
 def troubles(report: Report) -> tuple[Judgement, ...]:
@@ -244,22 +256,13 @@ def hardware_label(info: RunInfo) -> str:
     return f"SIMULATED {info.hardware.removesuffix('-sim')}"
 
 
-def _phrase(verdict: Verdict, names: list[str]) -> str:
-    which = "" if verdict is Verdict.PASS else f" ({_listed(names)})"
-    return f"{len(names)} {_VERB[verdict]}{which}"
+def _scope(report: Report) -> str:
+    counted = ((len(report.judgements), "point"), (len(report.comparisons), "comparison"))
+    return " and ".join(
+        f"{count} {noun}" if count == 1 else f"{count} {noun}s" for count, noun in counted if count
+    )
 
 
-def _counted(report: Report) -> str:
-    points = _plural(len(report.judgements), "point") if report.judgements else ""
-    pairs = _plural(len(report.comparisons), "comparison") if report.comparisons else ""
-    return "All " + " and ".join(filter(None, (points, pairs)))
-
-
-def _plural(count: int, noun: str) -> str:
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
-
-
-def _listed(names: Iterable[str], most: int = 3) -> str:
-    every = list(names)
-    more = [f"{len(every) - most} more"] if len(every) > most else []
-    return ", ".join(every[:most] + more)
+def _enumerated(parts: list[str]) -> str:
+    *others, last = parts
+    return f"{', '.join(others)} and {last}" if others else last

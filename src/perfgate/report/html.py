@@ -92,7 +92,7 @@ def _rows(table: Sequence[Row], troubled: Sequence[Judgement]) -> list[dict[str,
 
 
 def _curve(curve: Curve | None) -> dict[str, Any]:
-    if curve is None or not curve.points:
+    if curve is None:
         return {"curve": None}
     bound = dict(curve.roofline)
     table = [

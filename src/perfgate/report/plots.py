@@ -7,6 +7,7 @@ shrinking one until nobody can read it.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from importlib.resources import files
 
 from markupsafe import Markup
@@ -38,24 +39,44 @@ def curve_chart(curve: Curve, *, width: int = WIDE) -> Markup:
     return _drawn(curve, width)
 
 
-def _drawn(curve: Curve, width: int, *, margin: int = 0, style: str = Markup("")) -> Markup:
-    top = 48 if width > NARROW else 64
-    upper = (top + _STRIP, top + _STRIP + round(width * 0.26) + 60)
-    lower = (upper[1] + 62, upper[1] + 62 + round(width * 0.10) + 70)
-    x = svg.Scale(0, _last_concurrency(curve) * 1.02, _LEFT, width - _RIGHT)
+@dataclass(frozen=True, slots=True)
+class _Frame:
+    """Where things stand: the shared concurrency axis and each panel's upper and lower edge."""
+
+    width: int
+    x: svg.Scale
+    upper: tuple[int, int]
+    lower: tuple[int, int]
+
+
+def _frame(curve: Curve, width: int) -> _Frame:
+    top = _STRIP + (44 if width > NARROW else 60)
+    middle = top + round(width * 0.26) + 60
+    lower = middle + 62
+    last = curve.points[-1].concurrency
+    return _Frame(
+        width=width,
+        x=svg.Scale(0, last * 1.02, _LEFT, width - _RIGHT),
+        upper=(top, middle),
+        lower=(lower, lower + round(width * 0.10) + 70),
+    )
+
+
+def _drawn(curve: Curve, width: int, *, margin: int = 0, style: str = "") -> Markup:
+    frame = _frame(curve, width)
     return svg.figure(
         f"curve-{width}",
         title=f"Throughput and latency over concurrency, engine {curve.engine}",
         description=describe(curve),
-        size=(width, lower[1] + 44),
+        size=(width, frame.lower[1] + 44),
         margin=margin,
         content=[
             style,
-            _range_band(curve, x, (upper[0] - _STRIP, lower[1])),
-            _throughput_panel(curve, x, upper, width),
-            _latency_panel(curve, x, lower, width),
-            _concurrency_axis(curve, x, lower[1]),
-            _knee(curve, x, (upper[0] - _STRIP, lower[1])),
+            _operating_range(curve, frame),
+            _throughput_panel(curve, frame),
+            _latency_panel(curve, frame),
+            _concurrency_axis(curve, frame),
+            _knee(curve, frame),
         ],
     )
 
@@ -69,7 +90,7 @@ def describe(curve: Curve) -> str:
         said.append(f"The knee lies at concurrency {curve.knee}.")
     if curve.operating_range is not None:
         low, high = curve.operating_range
-        said.append(f"The operating range is {_between(low, high)}.")
+        said.append(f"The operating range is concurrency {_between(low, high)}.")
     over = [str(point.concurrency) for point in curve.points if curve.over_ceiling(point)]
     if over and curve.ceiling_p95_s is not None:
         ceiling = numbers.duration(curve.ceiling_p95_s)
@@ -77,63 +98,60 @@ def describe(curve: Curve) -> str:
     return " ".join(said)
 
 
-def _throughput_panel(curve: Curve, x: svg.Scale, panel: tuple[int, int], width: int) -> Markup:
-    y = svg.Scale(0, _throughput_top(curve), panel[1], panel[0])
+def _throughput_panel(curve: Curve, frame: _Frame) -> Markup:
+    x, y = frame.x, svg.Scale(0, _throughput_top(curve), *reversed(frame.upper))
     measured = [(x(p.concurrency), y(p.throughput_tok_s)) for p in curve.points]
     bound = [(x(p.concurrency), y(p.throughput_tok_s)) for p in curve.roofline]
     legend = [("measured", "measured")]
     if bound:
         legend.append(("roofline", "roofline (memory bandwidth)"))
+    values = [numbers.significant(p.throughput_tok_s) for p in curve.points]
+    dots = zip(measured, curve.points, strict=True)
     return svg.group(
         [
-            _legend("Output token throughput, tok/s", legend, 14, width),
+            _legend("Output token throughput, tok/s", legend, 14, frame.width),
             _y_axis(y, x),
-            _clipped(svg.polyline(bound, "roofline"), x, panel, f"roof-{width}"),
+            _clipped(svg.polyline(bound, "roofline"), frame),
             svg.polyline(measured, "measured"),
-            *(_throughput_dot(p, x, y) for p in curve.points),
-            _values(
-                [(px, py, numbers.significant(p.throughput_tok_s))
-                 for (px, py), p in zip(measured, curve.points, strict=True)]
-            ),
+            *(svg.dot(*at, "measured-dot", tip=_tip(point)) for at, point in dots),
+            _values([(*at, v) for at, v in zip(measured, values, strict=True)], frame.upper[1]),
         ]
-    )  # fmt: skip
+    )
 
 
-def _latency_panel(curve: Curve, x: svg.Scale, panel: tuple[int, int], width: int) -> Markup:
+def _latency_panel(curve: Curve, frame: _Frame) -> Markup:
     known = [(p, p.latency_p95_s) for p in curve.points if p.latency_p95_s is not None]
     highest = max([seconds for _, seconds in known] + [curve.ceiling_p95_s or 0.0])
-    y = svg.Scale(0, highest * 1.15 or 1.0, panel[1], panel[0])
+    x, y = frame.x, svg.Scale(0, highest * 1.25 or 1.0, *reversed(frame.lower))
+    placed = [(x(p.concurrency), y(seconds), p, seconds) for p, seconds in known]
+    # Below a point over the ceiling the ceiling's own line passes: its value stands above it.
+    values = [(px, py - 26 * curve.over_ceiling(p), f"{s:.2f}") for px, py, p, s in placed]
+    return svg.group(
+        [
+            _legend("Request latency P95, s", _latency_legend(curve), y.end_px - 30, frame.width),
+            _y_axis(y, x),
+            _ceiling(curve, x, y),
+            svg.polyline([(px, py) for px, py, _, _ in placed], "measured"),
+            *(_latency_dot(curve, px, py, p) for px, py, p, _ in placed),
+            _values(values, frame.lower[1]),
+        ]
+    )
+
+
+def _latency_legend(curve: Curve) -> list[tuple[str, str]]:
     legend = [("measured", "measured")]
     if curve.ceiling_p95_s is not None:
         legend.append(("ceiling", f"ceiling {numbers.duration(curve.ceiling_p95_s)}"))
     if any(map(curve.over_ceiling, curve.points)):
         legend.append(("over", "over it"))
-    placed = [(x(p.concurrency), y(seconds), p, seconds) for p, seconds in known]
-    return svg.group(
-        [
-            _legend("Request latency P95, s", legend, panel[0] - 30, width),
-            _y_axis(y, x),
-            _ceiling(curve, x, y),
-            svg.polyline([(px, py) for px, py, _, _ in placed], "measured"),
-            *(_latency_dot(curve, px, py, p) for px, py, p, _ in placed),
-            _values(
-                [
-                    (px, py - 26 * curve.over_ceiling(p), f"{seconds:.2f}")
-                    for px, py, p, seconds in placed
-                ]
-            ),
-        ]
-    )
+    return legend
 
 
 def _ceiling(curve: Curve, x: svg.Scale, y: svg.Scale) -> Markup:
     if curve.ceiling_p95_s is None:
         return Markup("")
-    return svg.line(x.start_px, y(curve.ceiling_p95_s), x.end_px, y(curve.ceiling_p95_s), "ceiling")
-
-
-def _throughput_dot(point: CurvePoint, x: svg.Scale, y: svg.Scale) -> Markup:
-    return svg.dot(x(point.concurrency), y(point.throughput_tok_s), "measured-dot", tip=_tip(point))
+    at = y(curve.ceiling_p95_s)
+    return svg.line(x.start_px, at, x.end_px, at, "ceiling")
 
 
 def _latency_dot(curve: Curve, x: float, y: float, point: CurvePoint) -> Markup:
@@ -156,10 +174,6 @@ def _throughput_top(curve: Curve) -> float:
     return max(measured * 1.08, min(bound * 1.04, measured * 1.6))
 
 
-def _last_concurrency(curve: Curve) -> int:
-    return max(point.concurrency for point in curve.points)
-
-
 def _y_axis(y: svg.Scale, x: svg.Scale) -> Markup:
     ticks = y.ticks(5)
     step = ticks[1] - ticks[0]
@@ -173,10 +187,11 @@ def _y_axis(y: svg.Scale, x: svg.Scale) -> Markup:
     )
 
 
-def _concurrency_axis(curve: Curve, x: svg.Scale, bottom: int) -> Markup:
+def _concurrency_axis(curve: Curve, frame: _Frame) -> Markup:
     """Name the measured concurrencies, the largest first, as long as there is room."""
+    x, bottom = frame.x, frame.lower[1]
     labels, free_until = [], float("inf")
-    for point in sorted(curve.points, reverse=True):
+    for point in reversed(curve.points):
         name, at = str(point.concurrency), x(point.concurrency)
         half = len(name) * svg.GLYPH_PX / 2
         if at + half < free_until:
@@ -190,43 +205,45 @@ def _concurrency_axis(curve: Curve, x: svg.Scale, bottom: int) -> Markup:
     return svg.group([*labels, title])
 
 
-def _values(placed: list[tuple[float, float, str]]) -> Markup:
+def _values(placed: list[tuple[float, float, str]], bottom: float) -> Markup:
     """Write values right below their points, the last first, leaving out what has no room."""
     drawn, free_until = [], float("inf")
     for x, y, value in sorted(placed, reverse=True):
         end = x + 5 + len(value) * svg.GLYPH_PX
-        if end < free_until:
+        if end < free_until and y + 17 < bottom:
             drawn.append(svg.text(x + 5, y + 17, value, class_="value"))
             free_until = x
     return svg.group(drawn)
 
 
-def _range_band(curve: Curve, x: svg.Scale, extent: tuple[int, int]) -> Markup:
+def _operating_range(curve: Curve, frame: _Frame) -> Markup:
     if curve.operating_range is None:
         return Markup("")
-    low, high = (x(concurrency) for concurrency in curve.operating_range)
-    top, bottom = extent
-    label = f"operating range {_between(*curve.operating_range)}"
-    low, high = low - 3, high + 3
+    first, last = curve.operating_range
+    low, high = frame.x(first) - 3, frame.x(last) + 3
+    label = f"operating range {_between(first, last)}"
     half = len(label) * svg.GLYPH_PX / 2
-    at = min(max((low + high) / 2, x.start_px + half), x.end_px + _RIGHT - half)
+    at = min(max((low + high) / 2, _LEFT + half), frame.width - half)
+    edge = frame.upper[0] - _STRIP + 18
     return svg.group(
         [
-            svg.bar(low, high, top + 18, bottom - top - 18, "range"),
-            svg.line(low, top + 18, high, top + 18, "range-edge"),
-            svg.text(at, top + 11, label, anchor="middle"),
+            svg.bar(low, high, edge, frame.upper[1] - edge, "range"),
+            svg.bar(low, high, frame.lower[0], frame.lower[1] - frame.lower[0], "range"),
+            svg.line(low, edge, high, edge, "range-edge"),
+            svg.text(at, edge - 7, label, anchor="middle"),
         ]
     )
 
 
-def _knee(curve: Curve, x: svg.Scale, extent: tuple[int, int]) -> Markup:
+def _knee(curve: Curve, frame: _Frame) -> Markup:
     if curve.knee is None:
         return Markup("")
-    at, (top, bottom) = x(curve.knee), extent
+    at, top = frame.x(curve.knee), frame.upper[0] - _STRIP + 18
     return svg.group(
         [
-            svg.line(at, top + 18, at, bottom, "knee"),
-            svg.text(at - 6, top + 32, f"knee {curve.knee}", class_="value", anchor="end"),
+            svg.line(at, top, at, frame.upper[1], "knee"),
+            svg.line(at, frame.lower[0], at, frame.lower[1], "knee"),
+            svg.text(at - 6, top + 14, f"knee {curve.knee}", class_="value", anchor="end"),
         ]
     )
 
@@ -247,9 +264,10 @@ def _sample(class_: str, x: float, y: float) -> Markup:
     return svg.line(x, y, x + 22, y, class_)
 
 
-def _clipped(content: Markup, x: svg.Scale, panel: tuple[int, int], key: str) -> Markup:
-    top, bottom = panel
-    window = svg.bar(x.start_px, x.end_px, top, bottom - top, "")
+def _clipped(content: Markup, frame: _Frame) -> Markup:
+    top, bottom = frame.upper
+    key = f"curve-{frame.width}-panel"
+    window = svg.bar(frame.x.start_px, frame.x.end_px, top, bottom - top)
     clip = svg.element("clipPath", window, id=key)
     return svg.group([clip, svg.element("g", content, clip_path=f"url(#{key})")])
 

@@ -63,7 +63,9 @@ def diamond(x: float, y: float, class_: str, *, radius: float = 6, tip: str = ""
     return element("polygon", *_tip(tip), points=_path(corners), class_=class_)
 
 
-def bar(x1: float, x2: float, y: float, height: float, class_: str, *, tip: str = "") -> Markup:
+def bar(
+    x1: float, x2: float, y: float, height: float, class_: str | None = None, *, tip: str = ""
+) -> Markup:
     """A horizontal bar from `x1` to `x2`, `y` being its upper edge."""
     width = max(x2 - x1, 0)
     return element("rect", *_tip(tip), x=x1, y=y, width=width, height=height, class_=class_)

@@ -1,0 +1,343 @@
+"""Made-up but realistic runs to render: seeded, so that every picture can be drawn again."""
+
+from __future__ import annotations
+
+import dataclasses
+import statistics
+from collections.abc import Sequence
+
+import numpy as np
+
+from perfgate.model import (
+    Claim,
+    ClientAudit,
+    Distribution,
+    EngineSpec,
+    Finding,
+    Fingerprint,
+    Judgement,
+    Measurement,
+    OperatingPoint,
+    Precision,
+    RunInfo,
+    Sampling,
+    ServingSpec,
+    Target,
+    Verdict,
+    Veto,
+    Workload,
+)
+from perfgate.report.content import Curve, CurvePoint, Report, RooflinePoint
+
+OSL = 128
+STEP_S = {Precision.FP16: (0.0495, 0.00017), Precision.FP8: (0.0266, 0.000157)}
+POINTS = (
+    (Precision.FP16, 16, 16, 300.0, 7.2),
+    (Precision.FP8, 16, 16, 500.0, 4.3),
+    (Precision.FP8, 64, 64, 1493.0, 5.8),
+    (Precision.FP8, 192, 32, None, 4.9),
+    (Precision.FP8, 192, 96, None, 6.0),
+    (Precision.FP8, 192, 128, None, 6.5),
+    (Precision.FP8, 192, 160, 3000.0, 7.0),
+    (Precision.FP8, 192, 192, None, 7.7),
+)
+FINGERPRINT = Fingerprint(
+    hardware="gb10-sim",
+    target=Target.SIM,
+    simulated=True,
+    identity={"triton": "2.51.0", "model": "sim-7b", "hardware_profile": "5b1f0c9a77de"},
+    context={"host": "runner-2", "kernel": "6.1.0", "cpus": "2", "python": "3.11.2"},
+)
+INFO = RunInfo(
+    target=Target.SIM,
+    hardware="gb10",
+    hardware_title="NVIDIA GB10, 128 GB unified LPDDR5X",
+    simulated=True,
+    started_at="2026-11-23T15:20:04Z",
+    duration_s=402.0,
+    perfgate_version="0.1.0",
+    commit="e2e52b5",
+    command="pytest -m perf --target sim",
+)
+
+
+def operating_point(precision, batch, concurrency, floor, ceiling):
+    """A point of the GB10 plan."""
+    engine = EngineSpec(
+        model="sim-7b",
+        precision=precision,
+        max_batch_size=batch,
+        max_input_len=1024,
+        max_seq_len=2048,
+        max_num_tokens=8192,
+    )
+    return OperatingPoint(
+        id=f"{engine.name}-c{concurrency}",
+        engine=engine,
+        serving=ServingSpec(kv_cache_tokens=200_000),
+        workload=Workload(concurrency=concurrency, isl=128, osl=OSL),
+        sampling=Sampling(rounds=5, round_requests=2 * concurrency),
+        claim=Claim(floor_tok_s=floor, ceiling_p95_s=ceiling, source="field report"),
+    )
+
+
+def distribution(values: Sequence[float]) -> Distribution:
+    """A sample in few numbers, with a P95 from 100 values up and a P99 from 500."""
+    p50, p95, p99 = np.quantile(values, [0.5, 0.95, 0.99])
+    return Distribution(
+        n=len(values),
+        mean=statistics.fmean(values),
+        minimum=min(values),
+        p50=float(p50),
+        p95=float(p95) if len(values) >= 100 else None,
+        p99=float(p99) if len(values) >= 500 else None,
+        maximum=max(values),
+    )
+
+
+def measured(point: OperatingPoint, rng, slower=1.0, vetoes=()):
+    """A point's measurement and the latencies behind it."""
+    fixed, each = STEP_S[point.engine.precision]
+    concurrency = point.workload.concurrency
+    running = min(concurrency, point.engine.max_batch_size)
+    step = (fixed + each * running) * slower
+    requests = 5 * concurrency if concurrency > 16 else 8 * concurrency
+    tpot = step * (1 + 0.004 * rng.standard_normal(requests))
+    waiting = rng.gamma(2.0, 0.9 * step, requests)
+    ttft = step + waiting + (concurrency / running - 1) * step * OSL
+    latency = ttft + tpot * (OSL - 1)
+    throughput = concurrency * OSL / float(latency.mean())
+    rounds = throughput * (1 + 0.006 * rng.standard_normal(5))
+    measurement = Measurement(
+        point=point,
+        fingerprint=dataclasses.replace(
+            FINGERPRINT, identity=FINGERPRINT.identity | {"engine": f"{hash_of(point):012x}"}
+        ),
+        started_at="2026-11-23T15:21:10Z",
+        window_s=requests / concurrency * float(latency.mean()),
+        requests=requests,
+        output_tokens=requests * OSL,
+        throughput_tok_s=throughput,
+        request_rate_s=throughput / OSL,
+        round_tok_s=tuple(float(value) for value in rounds),
+        mean_in_flight=concurrency * 0.998,
+        latency_s=distribution(latency.tolist()),
+        ttft_s=distribution(ttft.tolist()),
+        tpot_s=distribution(tpot.tolist()),
+        itl_s=distribution((step * (1 + 0.01 * rng.standard_normal(2000))).tolist()),
+        audit=ClientAudit(
+            cpu_s=0.31 * 40,
+            wall_s=40.0,
+            messages=requests * OSL,
+            lag_p99_s=0.0012,
+            lag_max_s=0.0041,
+            late_sends=0,
+            involuntary_switches=212,
+        ),
+        vetoes=vetoes,
+        records=f"records/{point.id}.jsonl.gz",
+    )
+    return measurement, tuple(float(value) for value in latency)
+
+
+def hash_of(point: OperatingPoint) -> int:
+    """Stands in for an engine's digest."""
+    return sum(ord(letter) * 7919**i for i, letter in enumerate(point.engine.name)) % 16**12
+
+
+def judged(measurement: Measurement, margin=0.0) -> Judgement:
+    """Floor and ceiling, compared plainly."""
+    point, claim = measurement.point, measurement.point.claim
+    findings = []
+    if claim.floor_tok_s is not None:
+        got, floor = measurement.throughput_tok_s, claim.floor_tok_s
+        verdict = Verdict.PASS if got >= floor * (1 - margin) else Verdict.REGRESSION
+        findings.append(
+            Finding(
+                check="floor",
+                metric="output token throughput",
+                unit="tok/s",
+                expected=floor,
+                got=got,
+                verdict=verdict,
+                message=f"output token throughput {got:.0f} tok/s, floor {floor:.0f} tok/s "
+                f"({got / floor - 1:+.1%}); n = {measurement.requests}.",
+                advice=""
+                if verdict is Verdict.PASS
+                else "The decode step grew; see the TPOT column. To accept the loss: "
+                f"perfgate baseline lower {point.id}",
+            )
+        )
+    p95 = measurement.latency_s.p95
+    if p95 is not None:
+        verdict = Verdict.PASS if p95 <= claim.ceiling_p95_s else Verdict.REGRESSION
+        findings.append(
+            Finding(
+                check="ceiling",
+                metric="request latency P95",
+                unit="s",
+                expected=claim.ceiling_p95_s,
+                got=p95,
+                verdict=verdict,
+                message=f"request latency P95 {p95:.2f} s, ceiling {claim.ceiling_p95_s:.2f} s "
+                f"({p95 / claim.ceiling_p95_s - 1:+.1%}).",
+                advice=""
+                if verdict is Verdict.PASS
+                else "Compare TTFT and TPOT with earlier runs.",
+            )
+        )
+    worst = next((f.verdict for f in findings if f.verdict is not Verdict.PASS), Verdict.PASS)
+    return Judgement(
+        point=point.id, verdict=worst, findings=tuple(findings), records=measurement.records
+    )
+
+
+def comparisons() -> tuple[Judgement, ...]:
+    """The three comparisons between points, all fine."""
+    told = {
+        "fp8-over-fp16": "FP8 1.68 times FP16 at concurrency 16, at least 1.60 expected.",
+        "fmha-on-off": "TPOT differs by 0.3 % (within 2 %); FMHA made TTFT 11 % shorter.",
+        "starved-b64-c160": "96 requests queued; throughput capped at 1530 tok/s.",
+    }
+    return tuple(
+        Judgement(
+            point=name,
+            verdict=Verdict.PASS,
+            findings=(Finding(check="comparison", verdict=Verdict.PASS, message=message),),
+        )
+        for name, message in told.items()
+    )
+
+
+def curve(measurements: Sequence[Measurement], knee: int | None = 128) -> Curve:
+    """The FP8 curve at batch 192 with its roofline."""
+    on_curve = [m for m in measurements if m.point.engine.max_batch_size == 192]
+    points = tuple(
+        CurvePoint(m.point.workload.concurrency, m.throughput_tok_s, m.latency_s.p95)
+        for m in sorted(on_curve, key=lambda m: m.point.workload.concurrency)
+    )
+    bound = tuple(
+        RooflinePoint(c, c / (0.0247 + 0.000123 * c))
+        for c in range(8, points[-1].concurrency + 1, 8)
+    )
+    return Curve(engine="fp8-b192", points=points, knee=knee, ceiling_p95_s=7.0, roofline=bound)
+
+
+def passing(slower=1.0, points=POINTS) -> Report:
+    """The whole plan at full speed: every point passes; `slower` scales the decode step."""
+    rng = np.random.default_rng(7)
+    pairs = [measured(operating_point(*point), rng, slower) for point in points]
+    measurements = tuple(measurement for measurement, _ in pairs)
+    return Report(
+        info=INFO,
+        measurements=measurements,
+        judgements=tuple(judged(measurement) for measurement in measurements),
+        comparisons=comparisons(),
+        latencies_s={m.point.id: latencies for m, latencies in pairs},
+        curve=curve(measurements),
+    )
+
+
+def sweep() -> Report:
+    """Twelve concurrencies of one engine, the small ones with too few requests for a P95."""
+    steps = (1, 2, 4, 8, 16, 32, 64, 96, 128, 160, 192, 256)
+    return passing(points=[(Precision.FP8, 192, c, None, 4.0 + c / 48) for c in steps])
+
+
+def regression() -> Report:
+    """A decode step 6 % longer: several points fall below their floors."""
+    return passing(slower=1.06)
+
+
+def invalid() -> Report:
+    """The client starved at one point, and one point was never measured."""
+    report = passing()
+    *others, broken = report.measurements
+    veto = Veto(rule="client", message="the client used 91 % of a core (at most 70 %)")
+    finding = Finding(
+        check="client", metric="client CPU share", unit="", expected=0.7, got=0.91,
+        verdict=Verdict.INVALID, message=veto.message + ", so its latencies are its own.",
+        advice="Give the client a core of its own and run the point again.",
+    )  # fmt: skip
+    lost = Finding(
+        check="server", metric="requests answered", unit="requests", expected=None, got=None,
+        verdict=Verdict.INVALID,
+        message="tritonserver ended with signal 9 after 31 s; 160 requests were in flight.",
+        advice="See artifacts/server.log; was memory short?",
+    )  # fmt: skip
+    return dataclasses.replace(
+        report,
+        measurements=(*others, dataclasses.replace(broken, vetoes=(veto,))),
+        judgements=(
+            *report.judgements[:-1],
+            Judgement(point=broken.point.id, verdict=Verdict.INVALID, findings=(finding,),
+                      records=broken.records),
+            Judgement(point="fp8-b192-c256", verdict=Verdict.INVALID, findings=(lost,)),
+        ),
+        notes=("The run was stopped before fp8-b192-c256 was complete.",),
+    )  # fmt: skip
+
+
+def single() -> Report:
+    """One point with so few requests that it has no P95, no curve and no comparisons."""
+    rng = np.random.default_rng(3)
+    measurement, latencies = measured(operating_point(Precision.FP8, 192, 4, None, 3.8), rng)
+    finding = Finding(
+        check="ceiling", metric="request latency P95", unit="s", expected=3.8, got=None,
+        verdict=Verdict.INCONCLUSIVE, message="32 requests cannot hold a P95; 100 are needed.",
+        advice="Raise round_requests of the point.",
+    )  # fmt: skip
+    return Report(
+        info=INFO,
+        measurements=(measurement,),
+        judgements=(
+            Judgement(point=measurement.point.id, verdict=Verdict.INCONCLUSIVE,
+                      findings=(finding,)),
+        ),
+        latencies_s={measurement.point.id: latencies},
+    )  # fmt: skip
+
+
+def hardware() -> Report:
+    """The passing run as real hardware would report it, one point improved, without a curve."""
+    report = passing()
+    info = dataclasses.replace(INFO, simulated=False, target=Target.TRT_ENGINE)
+    better = dataclasses.replace(report.judgements[0], verdict=Verdict.IMPROVEMENT)
+    return dataclasses.replace(
+        report, info=info, curve=None, judgements=(better, *report.judgements[1:])
+    )
+
+
+def empty() -> Report:
+    """A run in which nothing was measured."""
+    return Report(info=INFO)
+
+
+HOSTILE = "<script>alert('x')</script> | `a` [b](javascript:c) & @d"
+
+
+def hostile() -> Report:
+    """Text that would break a page or a table if it were not escaped."""
+    report = single()
+    finding = dataclasses.replace(
+        report.judgements[0].findings[0], message=HOSTILE, advice=HOSTILE, check=HOSTILE
+    )
+    judgement = Judgement(
+        point=HOSTILE, verdict=Verdict.INVALID, findings=(finding,), records=HOSTILE
+    )
+    info = dataclasses.replace(INFO, hardware_title=HOSTILE, command=HOSTILE, commit=HOSTILE)
+    return dataclasses.replace(
+        report, info=info, judgements=(judgement,), comparisons=(judgement,), notes=(HOSTILE,)
+    )
+
+
+ALL = {
+    "passing": passing,
+    "sweep": sweep,
+    "regression": regression,
+    "invalid": invalid,
+    "single": single,
+    "hardware": hardware,
+    "empty": empty,
+    "hostile": hostile,
+}
