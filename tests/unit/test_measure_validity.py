@@ -1,0 +1,118 @@
+"""Each rule objects to what it is there for, and to nothing on a clean run."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from perfgate.measure.measure import measure
+from perfgate.measure.validity import RULES
+from perfgate.model import Policy, RequestStatus, Sampling
+from tests.unit.factories import a_point, a_steady_run
+
+pytestmark = pytest.mark.unit
+
+POINT = a_point(concurrency=4, sampling=Sampling(rounds=4, round_requests=20))
+CLEAN = a_steady_run(POINT)
+LATE = "perfgate_sim_late_seconds_total"
+BUSY = "perfgate_sim_busy_seconds_total"
+TOKENS = 'nv_llm_output_token_len_sum{model="tensorrt_llm",version="1"}'
+SENT = sum(record.output_tokens for record in CLEAN.records)
+
+
+def vetoed(run):
+    """The rules that object."""
+    return [veto.rule for veto in measure(run, Policy()).vetoes]
+
+
+def with_record(**changes):
+    """The clean run with its fiftieth request changed."""
+    records = list(CLEAN.records)
+    records[50] = replace(records[50], **changes)
+    return replace(CLEAN, records=tuple(records))
+
+
+def with_audit(**changes):
+    """The clean run by another client."""
+    return replace(CLEAN, audit=replace(CLEAN.audit, **changes))
+
+
+def with_metrics(before, after):
+    """The clean run between two snapshots of the server's metrics."""
+    return replace(CLEAN, server_before=before, server_after=after)
+
+
+BROKEN = {
+    "faults": replace(CLEAN, faults=("the server is gone",)),
+    "failed-requests": with_record(status=RequestStatus.ERROR, error="out of memory"),
+    "rounds": replace(CLEAN, marks_ns=CLEAN.marks_ns[:-1]),
+    "requests": with_record(status=RequestStatus.UNFINISHED),
+    "output-length": with_record(tokens=(*CLEAN.records[50].tokens[:-1], 2)),
+    "input-length": with_record(input_tokens=7),
+    "client-cpu": with_audit(cpu_s=9.0, wall_s=10.0),
+    "client-lag": with_audit(lag_p99_s=0.011),
+    "late-sends": with_audit(late_sends=1),
+    "simulator-lateness": with_metrics({BUSY: 1.0, LATE: 1.0}, {BUSY: 11.0, LATE: 1.3}),
+    "server-tokens": with_metrics({TOKENS: 5.0}, {TOKENS: 5.0 + SENT - 1}),
+}
+
+
+def test_a_clean_run_is_not_vetoed():
+    """No rule objects to a steady run with all of the server's metrics in order."""
+    before = {BUSY: 1.0, LATE: 0.0, TOKENS: 5.0}
+    after = {BUSY: 11.0, LATE: 0.1, TOKENS: 5.0 + SENT}
+
+    assert vetoed(with_metrics(before, after)) == []
+
+
+@pytest.mark.parametrize("rule", BROKEN)
+def test_each_rule_objects(rule):
+    """What a rule is there for is vetoed under its name."""
+    assert rule in vetoed(BROKEN[rule])
+
+
+def test_requests_that_idle_clients_break_littles_law():
+    """If a tenth of each client's time is unaccounted for, the loop was not closed."""
+    records = tuple(
+        replace(record, due_ns=record.due_ns + record.finished_ns // 10 - record.due_ns // 10)
+        for record in CLEAN.records
+    )
+
+    assert vetoed(replace(CLEAN, records=records)) == ["littles-law"]
+
+
+def test_a_deadline_is_a_failure():
+    """A request the client gave up on vetoes the run, and its text is shown."""
+    run = with_record(status=RequestStatus.DEADLINE, error="no final response within 5 s")
+    (veto,) = (one for one in measure(run, Policy()).vetoes if one.rule == "failed-requests")
+
+    assert "no final response within 5 s" in veto.message
+
+
+def test_prompts_of_unknown_length_are_let_through():
+    """A server that does not report input lengths is not vetoed for it."""
+    records = tuple(replace(record, input_tokens=None) for record in CLEAN.records)
+
+    assert vetoed(replace(CLEAN, records=records)) == []
+
+
+def test_tokens_of_requests_in_flight_may_or_may_not_be_counted():
+    """The server's total is accepted anywhere between the exact bounds, and nowhere else."""
+    last = replace(CLEAN.records[-1], status=RequestStatus.UNFINISHED, tokens=(), arrivals_ns=())
+    records = (*CLEAN.records[:-1], last)
+    least = SENT - 128
+
+    for total, accepted in [(least - 1, False), (least, True), (SENT, True), (SENT + 1, False)]:
+        run = replace(CLEAN, records=records, server_before={}, server_after={TOKENS: total})
+        assert ("server-tokens" not in vetoed(run)) is accepted
+
+
+def test_an_idle_simulator_has_no_lateness():
+    """A simulator that did no work between the snapshots is not divided by."""
+    assert vetoed(with_metrics({BUSY: 1.0, LATE: 1.0}, {BUSY: 1.0, LATE: 1.0})) == []
+
+
+def test_every_rule_says_what_it_objects_to():
+    """Each rule has a docstring, which the documentation of vetoes rests on."""
+    assert all(rule.__doc__ for rule in RULES)
