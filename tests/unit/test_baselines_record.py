@@ -79,7 +79,7 @@ def test_starting_over_forgets_earlier_runs_of_the_measured_points_only():
     before = recorded([], [a_measurement(), a_measurement(other)])
     moved = a_measurement(fingerprint=a_fingerprint(identity={"driver": "2"}))
 
-    after = recorded([], [moved], before, replace_samples=True)
+    after = recorded([other], [moved], before, replace_samples=True)
 
     assert len(after.cells["fp8-b192-c160"].samples) == 1
     assert after.cells["fp8-b192-c160"].identity == {"driver": "2"}

@@ -79,6 +79,12 @@ def test_points_of_two_precisions_go_to_two_files(tmp_path):
     assert load(paths[1]).cells["fp16-b16-c16"].floor_tok_s == 300
 
 
+def test_points_of_which_nothing_is_known_make_no_file(tmp_path):
+    """Without a claim or a run there is nothing to expect."""
+    assert recorded(tmp_path, points=[a_point()]) == []
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_refused_run_leaves_every_file_as_it_was(tmp_path):
     """Recording is all or nothing."""
     fp16 = a_point("fp16-b16-c16", precision=Precision.FP16)

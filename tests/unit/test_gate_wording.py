@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from perfgate.gate import explain, judge
 from perfgate.gate.wording import amount, percent
 from perfgate.model import Policy
-from tests.unit.factories import a_cell, a_measurement
+from tests.unit.factories import a_cell, a_claim, a_measurement, a_point
 
 pytestmark = pytest.mark.unit
 
@@ -37,13 +37,13 @@ def test_a_difference_is_never_shown_as_none(fraction):
 
 def test_an_explanation_has_verdict_reason_records_and_next_step():
     """Findings that pass are left out of a failure's text."""
-    text = explain(judge(a_measurement(throughput_tok_s=2871), a_cell(samples=()), Policy()))
+    slow = a_measurement(a_point(claim=a_claim()), throughput_tok_s=2871)
 
-    assert text == (
+    assert explain(judge(slow, a_cell(samples=()), Policy())) == (
         "REGRESSION fp8-b192-c160\n"
         "  REGRESSION: fp8-b192-c160: throughput 2871 tok/s is 4.3 % under the floor of 3000 tok/s."
-        "\n    To see why: perfgate report artifacts. If the loss is intended, change the claim of "
-        "the point in points.toml, then: perfgate baseline record artifacts\n"
+        "\n    To see why: perfgate report artifacts. If it is intended, change the point's claim "
+        "in points.toml, then: perfgate baseline record artifacts --replace\n"
         "  Records: artifacts/records/fp8-b192-c160.jsonl.gz"
     )
 

@@ -72,9 +72,8 @@ def floor(measurement: Measurement, cell: Cell) -> Findings:
     """REGRESSION when throughput lies under the floor."""
     if cell.floor_tok_s is None:
         return ()
-    return (
-        _limit("floor", THROUGHPUT, measurement, measurement.throughput_tok_s, cell.floor_tok_s),
-    )
+    got = measurement.throughput_tok_s
+    return (_limit("floor", THROUGHPUT, measurement, got, cell.floor_tok_s),)
 
 
 def ceiling(measurement: Measurement, cell: Cell) -> Findings:
@@ -152,10 +151,16 @@ def _limit(
         got=got,
         verdict=Verdict.PASS if holds else Verdict.REGRESSION,
         message=f"{measurement.point.id}: {text}.",
-        advice=""
-        if holds
-        else f"{_why(measurement)} If the loss is intended, change the claim of the point in "
-        f"points.toml, then: {_record(measurement)}",
+        advice="" if holds else f"{_why(measurement)} {_accept(measurement)}",
+    )
+
+
+def _accept(measurement: Measurement) -> str:
+    if measurement.point.claim is None:
+        return f"If it is intended, start over: {_record(measurement)} --replace"
+    return (
+        "If it is intended, change the point's claim in points.toml, then: "
+        f"{_record(measurement)} --replace"
     )
 
 
@@ -187,8 +192,9 @@ def _verdict(gain: float, margin: float) -> Verdict:
 
 def _after(verdict: Verdict, measurement: Measurement) -> str:
     if verdict is Verdict.REGRESSION:
-        accept = f"If the loss is intended, start over: {_record(measurement)} --replace"
-        return f"{_why(measurement)} {accept}"
+        return (
+            f"{_why(measurement)} If it is intended, start over: {_record(measurement)} --replace"
+        )
     if verdict is Verdict.IMPROVEMENT:
         return f"If it lasts, hold it: {_record(measurement)} --replace"
     return ""
