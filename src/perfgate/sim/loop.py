@@ -48,11 +48,6 @@ class EngineLoop:
         self.busy_ns = 0
         self.steps = 0
 
-    @property
-    def idle(self) -> bool:
-        """Whether nothing is running, waiting or arriving."""
-        return self._step is None and not self._inbox and not self._scheduler.stats().active
-
     def submit(self, request: SimRequest, *, at_ns: int) -> None:
         """Let a request arrive; raises UsageError at once if it could never run."""
         self._scheduler.check(request)

@@ -65,7 +65,11 @@ class Step:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SchedulerStats:
-    """What TensorRT-LLM reports of its scheduler; `paused` counts since the start."""
+    """What TensorRT-LLM reports of its scheduler.
+
+    `active` counts every request in the engine, `waiting` those without a place in the batch;
+    `scheduled` to `paused` speak of the iteration in flight, and are 0 when there is none.
+    """
 
     active: int
     waiting: int
@@ -185,6 +189,7 @@ class Scheduler:
         if self._step is not None:
             msg = f"iteration {self._step.iteration} is not finished"
             raise RuntimeError(msg)
+        self._paused = 0
         self._grow_tables()
         self._generations = [s for s in self._running if not s.context_left]
         # The oldest come first, so those left out by the token budget get their turn.
@@ -228,7 +233,7 @@ class Scheduler:
             context=contexts,
             generation=generations,
             context_tokens=step.context_tokens if step else 0,
-            paused=self._paused,
+            paused=self._paused if step else 0,
             max_requests=self._engine.max_batch_size,
             kv_blocks_max=self._pool.capacity,
             kv_blocks_free=self._pool.free,
