@@ -148,7 +148,10 @@ def test_points_under_different_loads_are_not_compared():
     judgement = judge_speedup(a_measurement(FP8), a_measurement(STARVED), 1.6)
 
     assert judgement.verdict is Verdict.INVALID
-    assert "not comparable" in judgement.findings[0].message
+    assert judgement.findings[0].message == (
+        "fp8-b16-c16 and fp8-b64-c160 are not comparable: concurrency 16, ISL 128, OSL 128, seed 0 "
+        "against concurrency 160, ISL 128, OSL 128, seed 0."
+    )
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ from perfgate.model import (
     Measurement,
     Policy,
     Verdict,
+    Workload,
 )
 
 
@@ -138,10 +139,8 @@ def _capped(small_batch: Measurement, matched: Measurement, margin: float) -> Fi
 
 
 def _queued(small_batch: Measurement, margin: float) -> Finding:
-    batch, concurrency = (
-        small_batch.point.engine.max_batch_size,
-        small_batch.point.workload.concurrency,
-    )
+    point = small_batch.point
+    batch, concurrency = point.engine.max_batch_size, point.workload.concurrency
     expected = (1 - batch / concurrency) * (1 - margin)
     share = small_batch.ttft_s.mean / small_batch.latency_s.mean
     queued = share >= expected
@@ -152,7 +151,7 @@ def _queued(small_batch: Measurement, margin: float) -> Finding:
         got=share,
         margin=margin,
         verdict=Verdict.PASS if queued else Verdict.INVALID,
-        message=f"{small_batch.point.id}: {wording.percent(share)} of the mean latency pass before "
+        message=f"{point.id}: {wording.percent(share)} of the mean latency pass before "
         f"the first token, at least {wording.percent(expected)} are expected with {batch} slots "
         f"for {concurrency} requests.",
         advice="" if queued else "The engine runs more at once than its max_batch_size: check it.",
@@ -200,7 +199,7 @@ def _unlike(one: Measurement, other: Measurement) -> checks.Findings:
             check="same workload",
             verdict=Verdict.INVALID,
             message=f"{one.point.id} and {other.point.id} are not comparable: "
-            f"{one.point.workload} and {other.point.workload}.",
+            f"{_load(one.point.workload)} against {_load(other.point.workload)}.",
             advice="Give both points the same load in points.toml.",
         ),
     )
@@ -215,6 +214,13 @@ def _judgement_without(comparison: Comparison, missing: list[str]) -> Judgement:
         advice="Run the points together: pytest -m perf.",
     )
     return Judgement(point=comparison.id, verdict=Verdict.INVALID, findings=(finding,))
+
+
+def _load(workload: Workload) -> str:
+    return (
+        f"concurrency {workload.concurrency}, ISL {workload.isl}, OSL {workload.osl}, "
+        f"seed {workload.seed}"
+    )
 
 
 def _tok_s(measurement: Measurement) -> str:
