@@ -75,8 +75,8 @@ def test_recording_the_same_run_twice_changes_nothing():
 
 def test_starting_over_forgets_earlier_runs_of_the_measured_points_only():
     """`replace_samples` touches what was measured anew, nothing else."""
-    other = a_point("fp8-b192-c96", concurrency=96)
-    before = recorded([], [a_measurement(), a_measurement(other)])
+    other = a_point("fp8-b192-c96", concurrency=96, claim=a_claim())
+    before = recorded([other], [a_measurement(), a_measurement(other)])
     moved = a_measurement(fingerprint=a_fingerprint(identity={"driver": "2"}))
 
     after = recorded([other], [moved], before, replace_samples=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from perfgate.baselines import (
@@ -46,6 +46,7 @@ CELLS = st.builds(
 )
 
 
+@settings(deadline=None)  # each example waits for the disk
 @given(st.dictionaries(st.text(), CELLS, max_size=3))
 def test_a_stored_baseline_is_read_back_as_it_was(tmp_path_factory, known):
     """Nothing is lost or rounded on the way."""
