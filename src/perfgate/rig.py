@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Protocol, Self
 
 from perfgate.engines.build import build
-from perfgate.errors import LoadError, PerfGateError
+from perfgate.errors import LoadError, PerfGateError, ServerError
 from perfgate.load.closed_loop import ClosedLoop, LoadOutcome
 from perfgate.load.planner import prompts_needed
 from perfgate.measure.measure import measure
@@ -107,8 +107,9 @@ class Rig:
         engine = self.engine(point.engine)
         server = self._server_for(point, engine)
         started_at = wall_clock()
-        before = scrape(server.metrics_url)
+        before = self._scrape(server)
         outcome = self._load(point, server, time_rounds or _run_rounds)
+        after, gone = ({}, ()) if outcome.faults else self._scrape_after(server)
         return LoadRun(
             point=point,
             fingerprint=fingerprint(point, engine, self._setting.hardware),
@@ -117,9 +118,22 @@ class Rig:
             records=outcome.records,
             audit=outcome.audit,
             server_before=before,
-            server_after={} if outcome.faults else scrape(server.metrics_url),
-            faults=outcome.faults,
+            server_after=after,
+            faults=(*outcome.faults, *gone),
         )
+
+    def _scrape(self, server: Server) -> dict[str, float]:
+        try:
+            return scrape(server.metrics_url)
+        except ServerError:
+            self._stop()  # it died: this point cannot be measured, the next gets a fresh server
+            raise
+
+    def _scrape_after(self, server: Server) -> tuple[dict[str, float], tuple[str, ...]]:
+        try:
+            return self._scrape(server), ()
+        except ServerError as error:
+            return {}, (f"the server was gone after the load: {error}",)
 
     def _server_for(self, point: OperatingPoint, engine: Engine) -> Server:
         wanted = (engine, point.serving)

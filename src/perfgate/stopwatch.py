@@ -24,22 +24,33 @@ def measure(request: pytest.FixtureRequest, rig: Rig, point: OperatingPoint) -> 
     """
     if rig.is_measured(point):
         return rig.measure(point)
-    node = request.node
-    benchmark = None if _TIMED in node.stash else request.getfixturevalue("benchmark")
-    node.stash[_TIMED] = True
+    stopwatch = _Stopwatch(request)
     try:
-        measurement = rig.measure(point, time_rounds=benchmark and _stopwatch(benchmark))
+        measurement = rig.measure(point, time_rounds=stopwatch.time_rounds)
     except PerfGateError as error:
-        keep(node, Unmeasured(point=point.id, reason=str(error)))
+        keep(request.node, Unmeasured(point=point.id, reason=str(error)))
         raise
-    if benchmark:
-        benchmark.extra_info.update(_extra(measurement))
-    keep(node, measurement)
+    stopwatch.note(_extra(measurement))
+    keep(request.node, measurement)
     return measurement
 
 
-def _stopwatch(benchmark: Any) -> Callable[[Callable[[], None], int], object]:
-    return lambda one_round, rounds: benchmark.pedantic(one_round, rounds=rounds, iterations=1)
+class _Stopwatch:
+    """The test's `benchmark` fixture, asked for only when there is something to time."""
+
+    def __init__(self, request: pytest.FixtureRequest) -> None:
+        self._request = request
+        self._benchmark: Any = None
+
+    def time_rounds(self, one_round: Callable[[], None], rounds: int) -> None:
+        if _TIMED not in self._request.node.stash:
+            self._request.node.stash[_TIMED] = True
+            self._benchmark = self._request.getfixturevalue("benchmark")
+            self._benchmark.pedantic(one_round, rounds=rounds, iterations=1)
+
+    def note(self, extra: dict[str, object]) -> None:
+        if self._benchmark is not None:
+            self._benchmark.extra_info.update(extra)
 
 
 def _extra(measurement: Measurement) -> dict[str, object]:
