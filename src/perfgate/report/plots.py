@@ -111,7 +111,7 @@ def _throughput_panel(curve: Curve, frame: _Frame) -> Markup:
         [
             _legend("Output token throughput, tok/s", legend, 14, frame.width),
             _y_axis(y, x),
-            _clipped(svg.polyline(bound, "roofline"), frame),
+            _clipped(svg.polyline(bound, "roofline"), frame) if bound else "",
             svg.polyline(measured, "measured"),
             *(svg.dot(*at, "measured-dot", tip=_tip(point)) for at, point in dots),
             _values([(*at, v) for at, v in zip(measured, values, strict=True)], frame.upper[1]),
