@@ -25,7 +25,21 @@ OPTIONAL_INPUTS = (
     "return_perf_metrics",
 )
 
-_INTEGER_BYTES = {"INT32": 4, "UINT32": 4, "INT64": 8, "UINT64": 8}
+_INTEGER_BYTES = {"INT32": 4, "INT64": 8}
+_DATATYPES = {
+    "text_input": ("BYTES",),
+    **dict.fromkeys(("max_tokens", "min_tokens", "end_id"), tuple(_INTEGER_BYTES)),
+    **dict.fromkeys(
+        (
+            "stream",
+            "exclude_input_in_output",
+            "return_num_input_tokens",
+            "return_num_output_tokens",
+            "return_perf_metrics",
+        ),
+        ("BOOL",),
+    ),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,12 +89,17 @@ def choose_inputs(
             f" cannot be asked for and counted; it has {', '.join(sorted(offered))}"
         )
         raise LoadError(msg)
-    wanted = (name for name in (*REQUIRED_INPUTS, *OPTIONAL_INPUTS) if name in offered)
+    wanted = [offered[name] for name in (*REQUIRED_INPUTS, *OPTIONAL_INPUTS) if name in offered]
+    for tensor in wanted:
+        if tensor.datatype not in _DATATYPES[tensor.name]:
+            msg = (
+                f"input {tensor.name} of model {model!r} is {tensor.datatype}, not"
+                f" {' or '.join(_DATATYPES[tensor.name])}: this is not TensorRT-LLM's ensemble"
+            )
+            raise LoadError(msg)
     return ModelInputs(
         model,
-        tuple(
-            InputTensor(name, offered[name].datatype, len(offered[name].shape)) for name in wanted
-        ),
+        tuple(InputTensor(tensor.name, tensor.datatype, len(tensor.shape)) for tensor in wanted),
     )
 
 

@@ -1,0 +1,94 @@
+"""Marks and the client's own audit, from records and heartbeats."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from perfgate.load.audit import audit_client, find_marks
+from perfgate.load.spool import Beat
+from perfgate.model import RequestStatus
+from tests.unit.factories import a_record
+
+pytestmark = pytest.mark.unit
+
+
+def ended(*ends, status=RequestStatus.OK):
+    """Requests 0, 1, 2, ... that ended at these times."""
+    return [
+        replace(a_record(index), finished_ns=end, status=status) for index, end in enumerate(ends)
+    ]
+
+
+def beat(at_ns, lag_ns=0, cpu_ns=0, switches=0):
+    """One heartbeat."""
+    return Beat(at_ns=at_ns, lag_ns=lag_ns, cpu_ns=cpu_ns, involuntary_switches=switches)
+
+
+def test_marks_follow_the_last_first_request():
+    """Two clients whose first requests end at 10 and 40: rounds of two end at 60 and 80."""
+    records = ended(10, 40, 20, 30, 50, 60, 70, 80)
+
+    assert find_marks(records, 2, [2, 2]) == (40, 60, 80)
+
+
+def test_rounds_that_were_not_reached_have_no_mark():
+    """A load cut short keeps the marks it reached."""
+    assert find_marks(ended(10, 20, 30, 40), 2, [2, 2]) == (20, 40)
+    assert find_marks(ended(10, 20), 3, [1]) == ()
+
+
+def test_a_failed_first_request_ends_the_ramp_too():
+    """An error is an end like any other; the veto is somebody else's business."""
+    assert find_marks(ended(10, 20, status=RequestStatus.ERROR), 2, []) == (20,)
+
+
+def test_requests_stopped_in_flight_make_no_mark():
+    """An unfinished request ended with the load, not by itself."""
+    records = [*ended(10, 20), *ended(30, status=RequestStatus.UNFINISHED)]
+
+    assert find_marks(records, 2, [1]) == (20,)
+
+
+@given(st.lists(st.integers(0, 10**6), min_size=10, max_size=30, unique=True), st.randoms())
+def test_marks_do_not_depend_on_the_order_of_records(ends, rng):
+    """Marks are computed from times alone."""
+    records = ended(*ends)
+    shuffled = rng.sample(records, len(records))
+
+    assert find_marks(shuffled, 3, [2, 2]) == find_marks(records, 3, [2, 2])
+
+
+def test_the_ramp_is_left_out_of_the_audit():
+    """Lag and CPU of the start, when all streams open at once, are not charged to the window."""
+    beats = [
+        beat(0, lag_ns=10**9, cpu_ns=0),
+        beat(100, lag_ns=1000, cpu_ns=50, switches=2),
+        beat(200, lag_ns=3000, cpu_ns=70, switches=3),
+    ]
+
+    audit = audit_client([a_record(0, sent_ns=0, ttft_ns=120, gap_ns=50)], beats, (90, 200))
+
+    assert (audit.cpu_s, audit.wall_s) == (20e-9, 100e-9)
+    assert audit.lag_max_s == 3e-6
+    assert audit.involuntary_switches == 1
+    assert audit.messages == 2  # at 120 and 170, not at 220 and 270
+
+
+def test_late_sends_are_counted_in_the_window():
+    """A request sent over 5 ms after it was due is late; one due in the ramp is not counted."""
+    late = replace(a_record(0), due_ns=200, sent_ns=200 + 5_000_001)
+    in_time = replace(a_record(1), due_ns=200, sent_ns=200 + 5_000_000)
+    in_the_ramp = replace(late, due_ns=50, sent_ns=50 + 10**9)
+
+    audit = audit_client([late, in_time, in_the_ramp], [beat(100), beat(10**9)], (100, 10**9))
+
+    assert audit.late_sends == 1
+
+
+def test_a_worker_that_left_no_beat_has_a_blank_audit():
+    """Nothing is known, and the fault beside it says why."""
+    assert audit_client([], [], None).wall_s == 0

@@ -1,0 +1,82 @@
+"""What is sent, decided before anything is."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tritonclient.grpc import service_pb2
+
+from perfgate.errors import LoadError
+from perfgate.load.planner import (
+    output_lengths,
+    plan_requests,
+    prompts_needed,
+    requests_planned,
+)
+from perfgate.load.tensors import InputTensor, ModelInputs
+from perfgate.model import Sampling, Workload
+
+pytestmark = pytest.mark.unit
+
+INPUTS = ModelInputs(
+    "ensemble", (InputTensor("text_input", "BYTES", 2), InputTensor("max_tokens", "INT32", 2))
+)
+
+workloads = st.builds(
+    Workload, concurrency=st.integers(1, 300), isl=st.just(8), osl=st.integers(1, 600)
+)
+samplings = st.builds(Sampling, rounds=st.integers(1, 9), round_requests=st.integers(1, 400))
+
+
+def test_first_requests_grow_in_even_steps():
+    """Four clients of 8 tokens begin with 2, 4, 6 and 8; all later requests ask for 8."""
+    assert output_lengths(Workload(concurrency=4, isl=8, osl=8), 6) == (2, 4, 6, 8, 8, 8)
+
+
+@given(workloads)
+def test_first_requests_are_never_empty_nor_too_long(workload):
+    """First requests ask for 1 to osl tokens, each for no fewer than the one before."""
+    firsts = output_lengths(workload, workload.concurrency)
+
+    assert firsts[0] >= 1
+    assert firsts[-1] == workload.osl
+    assert list(firsts) == sorted(firsts)
+
+
+@given(workloads, samplings)
+def test_prompts_suffice_for_ramp_rounds_and_slack(workload, sampling):
+    """Planned prompts cover the rounds plus three waves of clients at least."""
+    rounds = sampling.rounds * sampling.round_requests
+
+    assert prompts_needed(workload, sampling) >= rounds + 3 * workload.concurrency
+
+
+@given(workloads, samplings)
+def test_planned_requests_are_firsts_and_rounds(workload, sampling):
+    """The end of the progress bar follows from the number of prompts."""
+    prompts = prompts_needed(workload, sampling)
+
+    assert (
+        requests_planned(workload, prompts)
+        == workload.concurrency + sampling.rounds * sampling.round_requests
+    )
+
+
+def test_each_prompt_becomes_one_request():
+    """Requests carry their number as id, their prompt and their length."""
+    plan = plan_requests(Workload(concurrency=2, isl=8, osl=4), ["a", "b", "c"], INPUTS)
+    requests = [service_pb2.ModelInferRequest.FromString(request) for request in plan]
+
+    assert [request.id for request in requests] == ["0", "1", "2"]
+    assert [request.raw_input_contents[0][4:] for request in requests] == [b"a", b"b", b"c"]
+    assert [request.raw_input_contents[1][0] for request in requests] == [2, 4, 4]
+
+
+@pytest.mark.parametrize(
+    ("prompts", "reason"), [(["a"], "1 prompts for 2"), (["a", "b", "a"], "1 of 3 prompts")]
+)
+def test_too_few_or_repeated_prompts_are_refused(prompts, reason):
+    """Repeated prompts could be answered from the KV cache, so they are refused beforehand."""
+    with pytest.raises(LoadError, match=reason):
+        plan_requests(Workload(concurrency=2, isl=8, osl=4), prompts, INPUTS)
