@@ -8,6 +8,7 @@ from __future__ import annotations
 import bisect
 import itertools
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from perfgate.errors import PerfGateError
 from perfgate.serving.repository import serving_spec
 from perfgate.serving.simulated.asks import read_ask
 from perfgate.serving.simulated.metrics import EngineMetrics
+from perfgate.serving.simulated.outbox import Outbox
 from perfgate.serving.simulated.replies import Reply, refuse
 from perfgate.serving.simulated.ticker import Ticker
 from perfgate.serving.tokenizer import VOCAB_SIZE
@@ -45,10 +47,12 @@ class TritonPythonModel:
         self._ids = itertools.count(1)
         self._replies: dict[int, Reply] = {}
         self._tokens_per_block = built.spec.tokens_per_block
+        self._outbox = Outbox(on_error=_log)
         self._engine = RealTimeEngine(scheduler, cost.step_seconds, emit=self._emit)
         self._last_checked = 0
         self._metrics = EngineMetrics(self._engine.stats(), version=args["model_version"])
         self._ticker = Ticker(self._tick, int(parameters["stats_check_period_ms"]) / 1000)
+        self._outbox.start()
         self._engine.start()
         self._ticker.start()
 
@@ -70,19 +74,24 @@ class TritonPythonModel:
         """Stop the threads; Triton asks when no request is left or its patience is over."""
         self._ticker.stop()
         self._engine.stop()
+        self._outbox.stop()
 
     def _emit(self, emissions: list[Emission]) -> None:
         """Send the tokens of one iteration; runs on the engine's thread."""
+        work = []
         for emission in emissions:
-            reply = self._replies.get(emission.request_id)
-            if reply is None:
-                continue  # cancelled while its last iteration ran
-            if emission.final:
-                del self._replies[emission.request_id]
-                reply.finish(emission.tokens, self._engine.timings(emission.request_id))
-                self._metrics.finished(reply.ask.request.prompt_tokens, reply.output_tokens)
-            else:
-                reply.take(emission.tokens)
+            # A reply that was cancelled while its last iteration ran is no longer there.
+            if reply := self._replies.get(emission.request_id):
+                send = self._finish(reply, emission) if emission.final else reply.take(emission.tokens)
+                if send:
+                    work.append((emission.request_id, send))
+        self._outbox.post(work)
+
+    def _finish(self, reply: Reply, emission: Emission) -> Callable[[], None]:
+        self._replies.pop(emission.request_id, None)
+        send = reply.finish(emission.tokens, self._engine.timings(emission.request_id))
+        self._metrics.finished(reply.ask.request.prompt_tokens, reply.output_tokens)
+        return send
 
     def _tick(self) -> None:
         self._drop_cancelled()
@@ -98,3 +107,7 @@ class TritonPythonModel:
             if reply is not None and reply.close_if_cancelled():
                 self._replies.pop(request_id, None)
                 self._engine.cancel(request_id)
+
+
+def _log(error: Exception) -> None:
+    pb_utils.Logger.log_error(f"a response could not be sent: {error}")
