@@ -1,0 +1,171 @@
+"""The report in a real browser: what it loads, shows and hides on screens and on paper."""
+
+import base64
+
+import pytest
+
+from tests.unit import report_samples as samples
+
+pytestmark = pytest.mark.browser
+
+WIDTHS = {"desktop": 1280, "tablet": 820, "phone": 390, "small-phone": 320}
+
+OVERLAPPING = """
+[...document.querySelectorAll('svg')].filter(s => s.getClientRects().length).flatMap(svg => {
+  const texts = [...svg.querySelectorAll('text')];
+  const boxes = texts.map(t => t.getBoundingClientRect());
+  const apart = (a, b) => a.right <= b.left + 1 || b.right <= a.left + 1
+    || a.bottom <= b.top + 4 || b.bottom <= a.top + 4;
+  return texts.flatMap((t, i) => texts.slice(i + 1)
+    .filter((_, j) => !apart(boxes[i], boxes[i + 1 + j]))
+    .map(other => `${t.textContent} | ${other.textContent}`));
+})
+"""
+
+CUT_OFF = """
+[...document.querySelectorAll('svg text')].filter(t => {
+  const box = t.getBoundingClientRect();
+  return box.width && (box.left < 0 || box.right > document.documentElement.clientWidth);
+}).map(t => t.textContent)
+"""
+
+VISIBLE_CHARTS = """
+[...document.querySelectorAll('figure')].map(f =>
+  [...f.querySelectorAll('svg')].filter(s => s.getClientRects().length).length)
+"""
+
+CONTRASTS = """
+(() => {
+  const light = ([r, g, b]) => [r, g, b].map(v => v / 255)
+    .map(v => v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4)
+    .reduce((sum, v, i) => sum + v * [0.2126, 0.7152, 0.0722][i], 0);
+  const rgb = css => css.match(/[\\d.]+/g).map(Number);
+  const ground = el => { for (; el; el = el.parentElement) {
+    const c = rgb(getComputedStyle(el).backgroundColor); if (c.length < 4 || c[3]) return c; }
+    return [255, 255, 255]; };
+  const colour = el => el.closest('svg') ? getComputedStyle(el).fill : getComputedStyle(el).color;
+  return [...document.querySelectorAll('body *')]
+    .filter(el => [...el.childNodes].some(n => n.nodeType === 3 && n.data.trim()))
+    .filter(el => el.getClientRects().length && !el.closest('title, desc'))
+    .map(el => { const a = light(rgb(colour(el))), b = light(ground(el));
+      return [(Math.max(a, b) + .05) / (Math.min(a, b) + .05), el.textContent.slice(0, 40)]; })
+    .filter(([ratio]) => ratio < 4.5);
+})()
+"""
+
+
+@pytest.fixture(params=samples.ALL)
+def sample(request, reports):
+    """The file of each sample report."""
+    return reports / f"{request.param}.html"
+
+
+def test_the_page_opens_in_silence(browser, screen, sample):
+    """No console message, no error, and no request but for the file itself."""
+    screen()
+    browser.open(sample)
+
+    said = browser.happened("Runtime.consoleAPICalled", "Runtime.exceptionThrown", "Log.entryAdded")
+    asked = {params["request"]["url"] for params in browser.happened("Network.requestWillBeSent")}
+    assert said == []
+    assert asked - {"data:,"} == {sample.as_uri()}
+
+
+@pytest.mark.parametrize("width", WIDTHS.values(), ids=WIDTHS)
+def test_nothing_is_wider_than_the_screen(browser, screen, reports, width):
+    """The page never scrolls sideways; wide tables scroll inside themselves."""
+    for name in ("sweep", "invalid", "hostile"):
+        screen(width=width)
+        browser.open(reports / f"{name}.html")
+
+        assert browser.evaluate("document.documentElement.scrollWidth") <= width, name
+
+
+@pytest.mark.parametrize("width", [1280, 820, 390], ids=["desktop", "tablet", "phone"])
+def test_labels_neither_overlap_nor_leave_the_screen(browser, screen, sample, width):
+    """In every chart each text has a place of its own."""
+    screen(width=width)
+    browser.open(sample)
+
+    assert browser.evaluate(OVERLAPPING) == []
+    assert browser.evaluate(CUT_OFF) == []
+
+
+@pytest.mark.parametrize("width", WIDTHS.values(), ids=WIDTHS)
+def test_one_drawing_of_each_chart_is_shown(browser, screen, reports, width):
+    """The wide one or the narrow one, never both, never none."""
+    screen(width=width)
+    browser.open(reports / "passing.html")
+
+    assert browser.evaluate(VISIBLE_CHARTS) == [1, 1, 1, 1]
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_all_text_stands_out_from_its_ground(browser, screen, sample, scheme):
+    """Contrast is at least 4.5 to 1 (WCAG AA) in both colour schemes."""
+    screen(scheme=scheme)
+    browser.open(sample)
+
+    assert browser.evaluate(CONTRASTS) == []
+
+
+def test_dark_is_dark_and_paper_is_white(browser, screen, reports):
+    """The page follows the reader's scheme, but never prints a dark ground."""
+    ground = "getComputedStyle(document.body).backgroundColor"
+    seen = []
+    for scheme, media in (("light", "screen"), ("dark", "screen"), ("dark", "print")):
+        screen(scheme=scheme, media=media)
+        browser.open(reports / "passing.html")
+        seen.append(browser.evaluate(ground))
+
+    assert seen[0] == seen[2] == "rgb(255, 255, 255)"
+    assert seen[1] != seen[0]
+
+
+def test_the_keyboard_reaches_the_findings(browser, screen, reports):
+    """The first stop skips to the table; verdicts are links to their findings."""
+    screen()
+    browser.open(reports / "regression.html")
+    focusable = browser.evaluate(
+        "[...document.querySelectorAll('a[href], summary, [tabindex]')]"
+        ".map(e => e.hash || e.tagName)"
+    )
+
+    assert focusable[0] == "#points"
+    assert focusable.count("#finding-1") == 1
+    assert focusable.count("SUMMARY") >= 4
+
+
+def test_the_phone_shows_every_number_of_the_table(browser, screen, reports):
+    """Rows become cards: no cell is hidden and each carries its label."""
+    screen(width=390)
+    browser.open(reports / "passing.html")
+    cells = browser.evaluate(
+        "[...document.querySelectorAll('.points tbody td, .points tbody th')]"
+        ".map(c => c.getClientRects().length > 0)"
+    )
+
+    assert len(cells) == 8 * 11
+    assert all(cells)
+
+
+def test_the_report_prints_on_a_few_pages(browser, screen, reports):
+    """Printing gives a PDF of at most six pages."""
+    screen(media="print")
+    browser.open(reports / "regression.html")
+    pdf = base64.b64decode(browser.call("Page.printToPDF", preferCSSPageSize=True)["data"])
+
+    assert pdf.startswith(b"%PDF")
+    assert 1 <= pdf.count(b"/Type /Page\n") <= 6
+
+
+def test_the_curve_stands_alone(browser, screen, reports):
+    """curve.svg opens by itself, on white, with nothing cut off."""
+    screen()
+    browser.open(reports / "curve.svg")
+
+    assert browser.happened("Runtime.exceptionThrown", "Log.entryAdded") == []
+    assert browser.evaluate("getComputedStyle(document.documentElement).backgroundColor") == (
+        "rgb(255, 255, 255)"
+    )
+    assert browser.evaluate(CUT_OFF.replace("'svg text'", "'text'")) == []
