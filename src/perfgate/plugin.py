@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Generator
+from collections.abc import Generator, Iterable
 from dataclasses import replace
 from pathlib import Path
 from types import FrameType
@@ -129,18 +129,16 @@ def terminal_progress(config: pytest.Config, plan: tuple[Step, ...]) -> Terminal
 def require(judgement: Judgement, check: str) -> None:
     """Fail the test if the named check found a loss; make it an error if nobody can tell.
 
-    A judgement that holds no finding of that name was refused or had nothing to compare with:
-    then everything it holds is told.
+    A judgement without such a finding was refused, or had nothing to check against: neither is a
+    pass, and all it holds is told.
     """
     findings = [finding for finding in judgement.findings if finding.check == check]
-    findings = findings or list(judgement.findings)
-    match worst(finding.verdict for finding in findings):
-        case Verdict.PASS | Verdict.IMPROVEMENT:
-            return
-        case Verdict.REGRESSION:
-            pytest.fail(_told(findings, judgement), pytrace=False)
-        case _:
-            raise UnmeasuredError(_told(findings, judgement))
+    verdict = worst(finding.verdict for finding in findings)
+    if verdict is Verdict.REGRESSION:
+        pytest.fail(_told(findings, judgement), pytrace=False)
+    if verdict not in {Verdict.PASS, Verdict.IMPROVEMENT}:
+        told = _told(findings or judgement.findings, judgement)
+        raise UnmeasuredError(told if findings else f"no {check} was checked\n{told}")
 
 
 def setting(config: pytest.Config) -> Setting:
@@ -161,7 +159,7 @@ def keep(item: pytest.Item, value: Found) -> None:
     item.stash.setdefault(FOUND, []).append(value)
 
 
-def _told(findings: list[Finding], judgement: Judgement) -> str:
+def _told(findings: Iterable[Finding], judgement: Judgement) -> str:
     return explain(replace(judgement, findings=tuple(findings)))
 
 

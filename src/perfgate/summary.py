@@ -14,6 +14,7 @@ import pytest
 
 from perfgate import baselines, codec
 from perfgate.artifacts import REPORT_HTML
+from perfgate.gate import unmeasured
 from perfgate.model import Cell, Judgement, Measurement, RunInfo, Target
 from perfgate.provenance import commit, versions, wall_clock
 from perfgate.publish import Results, compose, render, store
@@ -91,15 +92,19 @@ class Summary:
 
     def _results(self, setting: Setting) -> Results:
         judgements = self._all(Judgement)
+        missing = {one.point: one.reason for one in self._all(Unmeasured)}
         comparisons = {one.id: one for one in setting.suite.comparisons}
         return Results(
             info=self._info(setting),
             policy=setting.suite.policy,
             measurements=self._all(Measurement),
-            judgements=tuple(one for one in judgements if one.point not in comparisons),
+            judgements=(
+                *(one for one in judgements if one.point not in comparisons),
+                *(unmeasured(point, reason) for point, reason in missing.items()),
+            ),
             comparisons=tuple(comparisons[j.point] for j in judgements if j.point in comparisons),
             compared=tuple(one for one in judgements if one.point in comparisons),
-            unmeasured={one.point: one.reason for one in self._all(Unmeasured)},
+            unmeasured=missing,
         )
 
     def _info(self, setting: Setting) -> RunInfo:

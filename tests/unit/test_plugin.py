@@ -1,0 +1,181 @@
+"""The plugin as its user meets it: outcome, exit code, printed lines, files."""
+
+import json
+import xml.etree.ElementTree as ET
+from dataclasses import replace
+
+import pytest
+
+from perfgate import setting
+from perfgate.gate import judge
+from perfgate.model import Policy, Verdict, Veto
+from perfgate.plugin import UnmeasuredError, require
+from perfgate.targets import Machine
+from tests.unit.factories import a_cell, a_measurement
+from tests.unit.planted import ROOT, plant_suite, planted_measurement
+
+pytestmark = pytest.mark.unit
+
+LAPTOP = Machine(
+    gpu=None, tensorrt_llm=None, trtllm_build=None, tritonserver=None, triton_wheel="0.7.0"
+)
+BEST = "fp8-b192-c160"
+
+
+@pytest.fixture
+def laptop(monkeypatch):
+    """A machine that can run the simulated target and nothing else, without xdist around it."""
+    monkeypatch.setattr(setting, "look", lambda: LAPTOP)
+    monkeypatch.delenv("PYTEST_XDIST_WORKER", raising=False)
+
+
+@pytest.fixture
+def run(pytester, laptop):  # noqa: ARG001 - the machine must be set before pytest runs on it
+    """Run a suite of planted measurements with `-m perf` and the options given."""
+
+    def run(*measurements, options=(), **layout):
+        plant_suite(pytester.path, *measurements, **layout)
+        return pytester.runpytest_inprocess("-m", "perf", *options)
+
+    return run
+
+
+def measured(point_id=BEST, **numbers):
+    """What the rig is to return for a point of the suite."""
+    return planted_measurement(ROOT, point_id, **numbers)
+
+
+def test_a_point_above_its_floor_passes(run):
+    """A sound run exits with 0, shows its row and says that it was simulated."""
+    result = run(measured(throughput_tok_s=3058))
+
+    result.assert_outcomes(passed=1)
+    assert result.ret == 0
+    result.stdout.fnmatch_lines(["SIMULATED gb10*", "fp8-b192-c160*3058*3000*PASS*"])
+
+
+def test_a_planted_regression_fails_with_all_a_user_needs(run):
+    """A failure names point, got, expected, difference and where the records are."""
+    slow = replace(measured(throughput_tok_s=2871), records="")
+
+    result = run(slow)
+
+    result.assert_outcomes(failed=1)
+    assert result.ret == 1
+    result.stdout.fnmatch_lines(["*fp8-b192-c160*2871 tok/s is 4.3 % under the floor of 3000*"])
+
+
+def test_an_unmeasurable_run_is_an_error_and_no_skip(run):
+    """A vetoed measurement is an error that gives the veto's reason."""
+    veto = Veto(rule="client-lag", message="the load client woke up 90 ms late")
+
+    result = run(replace(measured(throughput_tok_s=2000), vetoes=(veto,)))
+
+    result.assert_outcomes(errors=1)
+    assert result.ret == 1
+    result.stdout.fnmatch_lines(["*INVALID*", "*the load client woke up 90 ms late*"])
+
+
+def test_a_missing_baseline_tells_how_to_make_one(run):
+    """Nothing to hold a point against is an error with the command that cures it."""
+    result = run(measured(), cells=False)
+
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines(["*perfgate baseline record*"])
+
+
+def test_a_dead_server_is_an_error_with_its_last_words(run, pytester):
+    """A point that could not be measured is INVALID in every artefact, never a regression."""
+    result = run()
+
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines(["*Segmentation fault*"])
+    verdicts = json.loads((pytester.path / "artifacts/verdicts.json").read_bytes())
+    assert [j["verdict"] for j in verdicts["judgements"]] == ["INVALID"]
+
+
+def test_a_machine_without_the_wheel_is_told_what_to_install(pytester, monkeypatch):
+    """A target that cannot run here stops the run before anything is built."""
+    monkeypatch.setattr(setting, "look", lambda: replace(LAPTOP, triton_wheel=None))
+    plant_suite(pytester.path, measured())
+
+    result = pytester.runpytest_inprocess("-m", "perf")
+
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["*pip install 'perfgate[[]sim[]]'*"])
+
+
+def test_required_hardware_is_an_error_on_a_laptop(run):
+    """--require-hardware never falls back to the simulated target."""
+    result = run(measured(), options=["--require-hardware"])
+
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["*nvidia-smi -L*"])
+
+
+def test_a_check_that_was_not_made_is_no_pass():
+    """A baseline that lost its floor does not disarm the test of the floor."""
+    held = judge(a_measurement(), a_cell(floor_tok_s=None), Policy())
+    assert held.verdict is Verdict.PASS
+
+    with pytest.raises(UnmeasuredError, match="no floor was checked"):
+        require(held, "floor")
+
+
+def test_every_artefact_is_written(run, pytester):
+    """A run leaves measurements, verdicts, both reports and JUnit's file."""
+    run(measured(), options=["--artifacts", "out"])
+
+    written = {path.name for path in (pytester.path / "out").iterdir()}
+    assert written >= {
+        "measurements.json",
+        "verdicts.json",
+        "report.html",
+        "report.md",
+        "junit.xml",
+    }
+
+
+def test_junit_has_the_numbers_as_properties(run, pytester):
+    """Each test case carries its point, verdict and throughput."""
+    run(measured(throughput_tok_s=3058))
+
+    properties = {
+        one.get("name"): one.get("value")
+        for one in ET.parse(pytester.path / "artifacts/junit.xml").iter("property")  # noqa: S314 - ours
+    }
+    assert properties["perfgate.point"] == BEST
+    assert properties["perfgate.verdict"] == "PASS"
+    assert properties["perfgate.throughput_tok_s"] == "3058.0"
+    assert properties["perfgate.simulated"] == "true"
+
+
+def test_rounds_reach_pytest_benchmark(run, pytester):
+    """--benchmark-json holds one row a point, with its rounds and its throughput."""
+    run(measured(throughput_tok_s=3058), options=["--benchmark-json", "bench.json"])
+
+    (row,) = json.loads((pytester.path / "bench.json").read_bytes())["benchmarks"]
+    assert row["stats"]["rounds"] == 4
+    assert row["extra_info"]["throughput_tok_s"] == 3058
+
+
+def test_points_of_one_engine_run_together(run):
+    """The order of the tests boots each engine once."""
+    points = ["fp8-b192-c160", "fp16-b16-c16", "fp8-b192-c128"]
+    result = run(*(measured(point) for point in points), options=["-v"])
+
+    order = [
+        line.split("[")[1].split("]")[0] for line in result.outlines if "::test_floor[" in line
+    ]
+    assert list(dict.fromkeys(order)) == ["fp16-b16-c16", "fp8-b192-c160", "fp8-b192-c128"]
+
+
+def test_a_run_without_perf_tests_needs_no_target(pytester, monkeypatch):
+    """Unit tests run on a machine that can run no target, and write no artefacts."""
+    monkeypatch.setattr(setting, "look", lambda: replace(LAPTOP, triton_wheel=None))
+    plant_suite(pytester.path, tests="def test_nothing():\n    pass\n")
+
+    result = pytester.runpytest_inprocess()
+
+    result.assert_outcomes(passed=1)
+    assert not (pytester.path / "artifacts").exists()
