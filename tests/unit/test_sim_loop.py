@@ -15,9 +15,10 @@ pytestmark = pytest.mark.unit
 STEP_NS = 10_000_000
 
 
-def a_loop(**engine):
+def a_loop(*, chunked=False, **engine):
     """A loop whose iterations take 10 ms each."""
-    scheduler = Scheduler(an_engine(**engine), a_serving(), vocab_size=100)
+    serving = a_serving(chunked_context=chunked)
+    scheduler = Scheduler(an_engine(**engine), serving, vocab_size=100)
     return EngineLoop(scheduler, lambda _: STEP_NS / 1e9)
 
 
@@ -67,6 +68,18 @@ def test_stamps_follow_a_request():
         last_token_ns=3 * STEP_NS,
     )
     assert (loop.busy_ns, loop.steps) == (3 * STEP_NS, 3)
+
+
+def test_a_chunked_context_is_first_scheduled_with_its_first_chunk():
+    """Later chunks of a context do not move the stamp."""
+    loop = a_loop(chunked=True, max_num_tokens=4)
+    loop.submit(a_request(max_tokens=1), at_ns=3)
+    for _ in range(2):
+        loop.begin()
+        loop.finish()
+
+    assert loop.timings(0).first_scheduled_ns == 3
+    assert loop.timings(0).first_token_ns == 3 + 2 * STEP_NS
 
 
 def test_stamps_are_kept_until_the_next_iteration_only():

@@ -92,6 +92,14 @@ def test_contexts_are_bounded_by_the_token_budget():
     assert [context_ids(step) for step, _ in steps_of(scheduler)] == [[0], [1], []]
 
 
+def test_generation_stays_within_the_token_budget():
+    """Where tokens run out before slots, new contexts wait for generation to end."""
+    ran = steps_of(submitted(a_scheduler(max_num_tokens=2), (1, 9), (1, 9), (1, 9), (1, 9)))
+
+    assert max(len(step.generation) + step.context_tokens for step, _ in ran) == 2
+    assert [e.request_id for _, out in ran for e in out if e.final] == [0, 1, 2, 3]
+
+
 def test_chunked_context_fills_the_token_budget():
     """With chunks the budget is used, in whole blocks but for a prompt's last chunk."""
     scheduler = submitted(a_scheduler(max_num_tokens=22, chunked=True), (15, 2), (15, 2))
@@ -119,6 +127,17 @@ def test_max_utilization_admits_them_and_pauses_the_youngest():
     assert len(together) == 12
     assert [(c.request_id, c.tokens) for c in contexts] == [(0, 4), (1, 4), (1, 4 + 13)]
     assert tokens_of(ran, 0) == tokens_of(ran, 1) == said(max_tokens=16)
+
+
+def test_paused_requests_count_in_the_iteration_that_paused_them():
+    """`paused` is 1 in one iteration, and 0 again in the next."""
+    scheduler = submitted(a_scheduler(kv=32, policy=MAX_UTILIZATION), (4, 16), (4, 16))
+    paused = []
+    while (step := scheduler.next_step()) is not None:
+        paused.append(scheduler.stats().paused)
+        scheduler.finish_step(step)
+
+    assert (sum(paused), max(paused), paused[-1]) == (1, 1, 0)
 
 
 def said(**sizes):

@@ -55,6 +55,7 @@ class Watched:
         self.tokens = {}
         self.finals = []
         self.started = []
+        self._arrived = []
         self._cached = {}
 
     def run(self, requests, ticks, cancels):
@@ -62,6 +63,7 @@ class Watched:
         arrivals = sorted(zip(ticks, requests, strict=False), key=lambda arrival: arrival[0])
         for tick in range(3000):
             while arrivals and arrivals[0][0] <= tick:
+                self._arrived.append(arrivals[0][1].id)
                 self.scheduler.submit(arrivals.pop(0)[1])
             if not self.step(tick, cancels) and not arrivals:
                 return self
@@ -75,6 +77,7 @@ class Watched:
             assert self.scheduler.stats().active == 0, "idle, though something waits"
             return False
         self._check_capacity(step)
+        self._check_order()
         self._check_contexts(step)
         self._cancel(cancels, (tick, True))
         self._collect(self.scheduler.finish_step(step))
@@ -90,6 +93,12 @@ class Watched:
         stats = self.scheduler.stats()
         assert stats.scheduled <= stats.active - stats.waiting <= SLOTS
         assert 0 < step.context_tokens + len(step.generation) <= BUDGET
+
+    def _check_order(self):
+        """Whatever was paused, all that run arrived before all that wait."""
+        places = (*self.scheduler._running, *self.scheduler._waiting)
+        order = [self._arrived.index(sequence.request.id) for sequence in places]
+        assert order == sorted(order)
 
     def _check_contexts(self, step):
         """Chunks of a context follow one another, in whole blocks up to the last."""

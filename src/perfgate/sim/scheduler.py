@@ -8,6 +8,7 @@ older than every waiting one: the oldest always makes progress, and nobody starv
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from perfgate.errors import UsageError
@@ -192,8 +193,7 @@ class Scheduler:
         self._paused = 0
         self._grow_tables()
         self._generations = [s for s in self._running if not s.context_left]
-        # The oldest come first, so those left out by the token budget get their turn.
-        del self._generations[self._engine.max_num_tokens :]
+        # Never negative: each of them took a token of this budget when its context ran.
         chunks = self._plan_contexts(self._engine.max_num_tokens - len(self._generations))
         if not chunks and not self._generations:
             return None
@@ -265,28 +265,29 @@ class Scheduler:
     def _plan_contexts(self, budget: int) -> tuple[ContextChunk, ...]:
         self._contexts = []
         chunks: list[ContextChunk] = []
-        if self._static and not self._running:
-            while self._admissible():
-                self._admit()
-        pending = deque(s for s in self._running if s.context_left)
-        while True:
-            sequence = pending.popleft() if pending else self._next_arrival()
-            tokens = self._chunk(sequence, budget) if sequence else 0
-            if not sequence or not tokens:
-                return tuple(chunks)
-            if sequence is self._head():
-                self._admit()
+        for sequence in self._candidates():
+            tokens = self._chunk(sequence, budget)
+            if not tokens:
+                break
             budget -= tokens
             self._contexts.append(sequence)
             chunks.append(
                 ContextChunk(request_id=sequence.request.id, tokens=tokens, past=sequence.cached)
             )
+        return tuple(chunks)
 
-    def _next_arrival(self) -> _Sequence | None:
-        return None if self._static or not self._admissible() else self._head()
+    def _candidates(self) -> Iterator[_Sequence]:
+        """Contexts in order of arrival: those that have a place, then those that find one.
 
-    def _head(self) -> _Sequence | None:
-        return self._waiting[0] if self._waiting else None
+        The latter get it only when the caller asks for the next, that is, after they were planned.
+        """
+        if self._static and not self._running:
+            while self._admissible():
+                self._admit()
+        yield from [sequence for sequence in self._running if sequence.context_left]
+        while not self._static and self._admissible():
+            yield self._waiting[0]
+            self._admit()
 
     def _chunk(self, sequence: _Sequence, budget: int) -> int:
         """Context tokens of this sequence that fit the budget; 0 if none may run."""
@@ -298,9 +299,9 @@ class Scheduler:
 
     def _admissible(self) -> bool:
         """Whether the head of the queue finds a slot and the blocks its policy asks for."""
-        head = self._head()
-        if head is None or len(self._running) >= self._engine.max_batch_size:
+        if not self._waiting or len(self._running) >= self._engine.max_batch_size:
             return False
+        head = self._waiting[0]
         if self._no_evict:
             return self._reserved + self._whole_life(head) <= self._pool.capacity
         return self._pool.blocks_for(head.context_left) <= self._pool.free
