@@ -203,7 +203,7 @@ def test_prompts_are_never_sent_twice(mocked_server, tmp_path):
 
     assert "all 20 prompts were used" in broke
     assert len(outcome.records) == 20
-    assert len(mocked_server.prompts) == 20
+    assert len(set(mocked_server.prompts)) == len(mocked_server.prompts)
 
 
 def test_an_interrupted_load_leaves_nothing(mocked_server, tmp_path):

@@ -8,19 +8,30 @@ would cost a wake-up for each.
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from time import perf_counter_ns
+from typing import Any, Final
 
 import grpc
 
 from perfgate.errors import LoadError
+from perfgate.load.spool import Ending, Exchange
 
 STREAM_METHOD = "/inference.GRPCInferenceService/ModelStreamInfer"
 STREAMS_PER_CHANNEL = 8
 CONNECT_S = 10.0
 RECONNECT_S = 2.0
 
-EOF = grpc.aio.EOF
-BROKEN = (grpc.aio.AioRpcError, asyncio.InvalidStateError)
+# A parameters entry (field 4, 27 bytes) {"triton_final_response": bool_param true}, and the tag
+# of error_message (field 1), which protobuf writes first if it is there. The parser checks both.
+FINAL_MARK: Final = b"\x22\x1b\x0a\x15triton_final_response\x12\x02\x08\x01"
+ERROR_TAG: Final = b"\x0a"
+
+
+class StreamEndedError(Exception):
+    """The server half-closed a stream that owed a response."""
+
+
+BROKEN = (grpc.aio.AioRpcError, asyncio.InvalidStateError, StreamEndedError)
 
 _OPTIONS = (
     # Channels to one address share one connection unless each has a pool of its own.
@@ -67,10 +78,6 @@ class GrpcReceiver:
         await self._ready(self._channels[number], RECONNECT_S)
         return self._methods[number]()
 
-    async def close(self) -> None:
-        """Close every connection."""
-        await asyncio.gather(*(channel.close() for channel in self._channels))
-
     async def _ready(self, channel: Any, timeout_s: float) -> None:
         try:
             await asyncio.wait_for(channel.channel_ready(), timeout_s)
@@ -82,8 +89,29 @@ class GrpcReceiver:
             raise LoadError(msg) from None
 
 
+async def receive(stream: Stream, exchange: Exchange) -> Ending:
+    """Append each message and its stamp until the last one: the hot path."""
+    read, clock = stream.read, perf_counter_ns
+    stamp, keep = exchange.stamps_ns.append, exchange.messages.append
+    while True:
+        message = await read()
+        now_ns = clock()
+        if message is grpc.aio.EOF:
+            raise StreamEndedError
+        stamp(now_ns)
+        keep(message)
+        if message.startswith(ERROR_TAG):
+            return Ending.REFUSED
+        if FINAL_MARK in message:
+            return Ending.FINAL
+
+
 def describe_break(error: BaseException) -> str:
     """Say in one line why a stream broke."""
-    if isinstance(error, grpc.aio.AioRpcError):
-        return f"{error.code().name}: {error.details()}"
-    return f"stream already closed: {error}"
+    match error:
+        case grpc.aio.AioRpcError():
+            return f"{error.code().name}: {error.details()}"
+        case StreamEndedError():
+            return "the server closed the stream before its final response"
+        case _:
+            return f"the stream was already closed: {error}"

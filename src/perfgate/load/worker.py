@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
-import resource
+import shutil
 import signal
 import sys
 from dataclasses import dataclass
@@ -20,13 +20,12 @@ from typing import Final
 
 from perfgate.errors import LoadError
 from perfgate.load.control import Cell, ControlBlock
-from perfgate.load.receiver import BROKEN, EOF, GrpcReceiver, Stream, describe_break
+from perfgate.load.heartbeat import Heartbeat
+from perfgate.load.receiver import BROKEN, GrpcReceiver, Stream, describe_break, receive
 from perfgate.load.spool import (
     CONTROL_FILE,
     PLAN_FILE,
     SPOOL_FILE,
-    Beat,
-    Beats,
     End,
     Ending,
     Exchange,
@@ -35,14 +34,7 @@ from perfgate.load.spool import (
     read_plan,
 )
 
-# A parameters entry (field 4, 27 bytes) {"triton_final_response": bool_param true}, and the tag
-# of error_message (field 1), which protobuf writes first if it is there. The parser checks both.
-FINAL_MARK: Final = b"\x22\x1b\x0a\x15triton_final_response\x12\x02\x08\x01"
-ERROR_TAG: Final = b"\x0a"
-
-BEAT_S: Final = 0.005
 WATCH_S: Final = 0.1
-BEATS_PER_FRAME: Final = 200
 
 
 @dataclass(slots=True)
@@ -69,7 +61,7 @@ class Worker:
         self._failed = 0
         self._received = 0
         self._start_ns = 0
-        self._beats: list[Beat] = []
+        self._heartbeat = Heartbeat(spool, control)
         self._faults: list[str] = []
         self.started = asyncio.Event()
         self.stopped = asyncio.Event()
@@ -85,12 +77,11 @@ class Worker:
             self._faults.append(str(error))
         else:
             await self._drive(streams)
-        if self._beats:
-            self._spool.write(Beats(self._beats))
+        self._heartbeat.flush()
         self._spool.write(End(self._faults))
 
     async def _drive(self, streams: list[Stream]) -> None:
-        watchers = [asyncio.create_task(self._beat()), asyncio.create_task(self._watch())]
+        watchers = [asyncio.create_task(self._heartbeat.run()), asyncio.create_task(self._watch())]
         self._control[Cell.READY] = 1
         await self.started.wait()
         gc.collect()
@@ -161,9 +152,6 @@ class Worker:
             exchange.finished_ns = exchange.stamps_ns[-1]
         except BROKEN as error:
             exchange.ending, exchange.error = Ending.BROKEN, describe_break(error)
-        except StreamEndedError:
-            exchange.ending = Ending.BROKEN
-            exchange.error = "the server closed the stream before its final response"
         except asyncio.CancelledError:
             exchange.ending = Ending.DEADLINE if flight.overdue else Ending.STOPPED
         exchange.finished_ns = exchange.finished_ns or perf_counter_ns()
@@ -180,7 +168,8 @@ class Worker:
             self._failed += 1
         if self._failed >= self._plan.concurrency:
             self._fail(
-                f"gave up after {self._failed} failed requests, as many as there are clients"
+                f"gave up after {self._failed} failed requests, as many as there are clients;"
+                f" the last with: {exchange.error or 'an error message'}"
             )
 
     def _count(self, exchange: Exchange) -> None:
@@ -192,33 +181,6 @@ class Worker:
             control[Cell.FIRSTS] += 1
 
     # --- What watches over them -------------------------------------------------------------
-
-    async def _beat(self) -> None:
-        """Wake on a fixed grid; how late each wake-up comes is what arrivals suffer too.
-
-        A long stall is charged to every beat it swallowed, not to one.
-        """
-        period_ns = int(BEAT_S * 1e9)
-        due_ns = perf_counter_ns()
-        while True:
-            due_ns += period_ns
-            await asyncio.sleep(max(0.0, (due_ns - perf_counter_ns()) / 1e9))
-            self._take_beat(due_ns)
-
-    def _take_beat(self, due_ns: int) -> None:
-        usage = resource.getrusage(resource.RUSAGE_SELF)
-        now_ns = perf_counter_ns()
-        beat = Beat(
-            at_ns=now_ns,
-            lag_ns=now_ns - due_ns,
-            cpu_ns=int((usage.ru_utime + usage.ru_stime) * 1e9),
-            involuntary_switches=usage.ru_nivcsw,
-        )
-        self._control[Cell.BEAT_NS] = now_ns
-        self._beats.append(beat)
-        if len(self._beats) == BEATS_PER_FRAME:
-            self._spool.write(Beats(self._beats))
-            self._beats = []
 
     async def _watch(self) -> None:
         """End requests past their deadline, and the whole load when nothing arrives at all."""
@@ -246,27 +208,6 @@ class Worker:
                 flight.overdue = True
                 flight.exchange.error = f"no final response within {self._plan.deadline_s:g} s"
                 flight.stream.cancel()
-
-
-class StreamEndedError(Exception):
-    """The server half-closed a stream that owed a response."""
-
-
-async def receive(stream: Stream, exchange: Exchange) -> Ending:
-    """Append each message and its stamp until the last one: the hot path."""
-    read, clock = stream.read, perf_counter_ns
-    stamp, keep = exchange.stamps_ns.append, exchange.messages.append
-    while True:
-        message = await read()
-        now_ns = clock()
-        if message is EOF:
-            raise StreamEndedError
-        stamp(now_ns)
-        keep(message)
-        if message.startswith(ERROR_TAG):
-            return Ending.REFUSED
-        if FINAL_MARK in message:
-            return Ending.FINAL
 
 
 async def drive(folder: Path) -> None:
@@ -298,9 +239,12 @@ def listen_to_parent(worker: Worker) -> None:
 
 def main(folder: Path) -> None:
     """Drive the load, then leave at once."""
+    parent = os.getppid()
     # Ctrl-C reaches the whole process group; stopping in order is the parent's business.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     asyncio.run(drive(folder))
+    if os.getppid() != parent:  # it was killed: nobody else is left to tidy up
+        shutil.rmtree(folder)
     sys.stderr.flush()
     # Everything is on disk. gRPC's exit handlers may wait for a server that is gone.
     os._exit(0)
