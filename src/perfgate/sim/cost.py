@@ -21,7 +21,7 @@ from dataclasses import dataclass
 
 from perfgate.hardware import HardwareProfile
 from perfgate.model import EngineSpec, Precision
-from perfgate.sim.scheduler import ContextChunk, Step
+from perfgate.sim.steps import ContextChunk, Step
 
 # Scores are written, normalised in place (read, written) and read again: 16-bit each time.
 _SCORE_BYTES = 8

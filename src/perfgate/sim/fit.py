@@ -22,7 +22,8 @@ from perfgate.errors import UsageError
 from perfgate.hardware import CostParameters, HardwareProfile, Parameter
 from perfgate.model import OperatingPoint
 from perfgate.sim.cost import cost_model
-from perfgate.sim.scheduler import Scheduler, Step
+from perfgate.sim.scheduler import Scheduler
+from perfgate.sim.steps import Step
 from perfgate.sim.virtual import TURNAROUND_S, run_closed_loop, steady_state
 
 FLOOR_MARGIN = 0.03

@@ -12,7 +12,8 @@ from collections.abc import Callable
 
 from perfgate.errors import UsageError
 from perfgate.model import ServerTimings
-from perfgate.sim.scheduler import Emission, Scheduler, SimRequest, Step
+from perfgate.sim.scheduler import Scheduler
+from perfgate.sim.steps import Emission, SimRequest, Step
 
 StepCost = Callable[[Step], float]
 """Seconds that an iteration takes."""

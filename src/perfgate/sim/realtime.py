@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from perfgate.errors import ServerError
 from perfgate.model import ServerTimings
 from perfgate.sim.loop import EngineLoop, StepCost
-from perfgate.sim.scheduler import Emission, Scheduler, SchedulerStats, SimRequest
+from perfgate.sim.scheduler import Scheduler
+from perfgate.sim.steps import Emission, SchedulerStats, SimRequest
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

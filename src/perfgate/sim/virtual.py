@@ -17,7 +17,8 @@ from perfgate.model import (
 )
 from perfgate.sim.cost import cost_model
 from perfgate.sim.loop import EngineLoop, StepCost
-from perfgate.sim.scheduler import Emission, Scheduler, SimRequest
+from perfgate.sim.scheduler import Scheduler
+from perfgate.sim.steps import Emission, SimRequest
 
 TURNAROUND_S = 0.005
 """Time the client and Triton take between a request's end and the next one's arrival."""
