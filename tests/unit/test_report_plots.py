@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from perfgate.report.content import Curve, CurvePoint, RooflinePoint
-from perfgate.report.plots import NARROW, WIDE, curve_chart, curve_svg, describe
+from perfgate.report.plots import NARROW, WIDE, curve_chart, curve_svg
 from tests.unit import report_samples as samples
 
 pytestmark = pytest.mark.unit
@@ -95,14 +95,6 @@ def test_the_file_brings_its_own_colours():
     assert all(f"{name}:" in text for name in used)
     assert "background:#fff" in text
     assert "http" not in text.replace('xmlns="http://www.w3.org/2000/svg"', "")
-
-
-def test_the_description_says_what_the_picture_shows():
-    """Who cannot see the chart reads its message."""
-    said = describe(samples.passing().curve)
-
-    assert "The knee lies at concurrency 128." in said
-    assert "P95 exceeds its ceiling of 7.00 s at concurrency 192." in said
 
 
 def test_both_widths_have_ids_of_their_own():

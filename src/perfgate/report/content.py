@@ -1,62 +1,17 @@
-"""What a report says, before any form is chosen: one value and the sentences drawn from it."""
+"""What a report holds, before any form is chosen: one value, and the rows of its table."""
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from types import MappingProxyType
 from typing import NamedTuple
 
 from perfgate.errors import NoSamplesError, UsageError
-from perfgate.model import Cell, Finding, Judgement, Measurement, RunInfo, Verdict
-
-SEVERITY = (
-    Verdict.REGRESSION,
-    Verdict.INVALID,
-    Verdict.UNSTABLE,
-    Verdict.INCONCLUSIVE,
-    Verdict.IMPROVEMENT,
-    Verdict.PASS,
-)
-"""The verdicts, the one that needs a person most urgently first."""
+from perfgate.model import Cell, Judgement, Measurement, RunInfo
 
 NOT_JUDGED = "not judged"
 COMPARED = "compared"
 """What stands for a verdict: COMPARED for a point that is measured only to be compared."""
-
-NEXT_STEP: Mapping[Verdict | None, str] = MappingProxyType(
-    {
-        Verdict.REGRESSION: "Slower than agreed. Take the findings in turn; only if the loss is "
-        "wanted, lower the baseline in a commit of its own.",
-        Verdict.INVALID: "What is invalid says nothing about speed, good or bad. Remove the "
-        "named cause and run again.",
-        Verdict.UNSTABLE: "The server gives two different answers. Find out what changes between "
-        "its runs before trusting either.",
-        Verdict.INCONCLUSIVE: "Not a pass: there is too little data, or too much noise, for an "
-        "answer. Run again with more rounds or on a quieter machine.",
-        Verdict.IMPROVEMENT: "Faster than its baseline. Accept the new numbers, so that the gain "
-        "is guarded from now on.",
-        Verdict.PASS: "Nothing to do.",
-        None: "No point was judged. Check that the selection of points is not empty.",
-    }
-)
-
-SIMULATED_NOTE = (
-    "Triton and the load client are real; TensorRT-LLM's scheduler and the GPU are models. "
-    "Compare with simulated runs only."
-)
-
-_VERB: Mapping[Verdict, str] = MappingProxyType(
-    {
-        Verdict.REGRESSION: "regressed",
-        Verdict.INVALID: "could not be judged",
-        Verdict.UNSTABLE: "unstable",
-        Verdict.INCONCLUSIVE: "undecided",
-        Verdict.IMPROVEMENT: "improved",
-        Verdict.PASS: "pass",
-    }
-)
 
 
 class CurvePoint(NamedTuple):
@@ -205,64 +160,3 @@ def _row(
         floor_tok_s=expected.floor_tok_s if expected else None,
         ceiling_p95_s=expected.ceiling_p95_s if expected else None,
     )
-
-
-def verdict(report: Report) -> Verdict | None:
-    """The most urgent verdict of the run, or None if nothing was judged."""
-    said = {judgement.verdict for judgement in (*report.judgements, *report.comparisons)}
-    return next((verdict for verdict in SEVERITY if verdict in said), None)
-
-
-def headline(report: Report) -> str:
-    """The run in one sentence."""
-    everything = (*report.judgements, *report.comparisons)
-    counts = Counter(judgement.verdict for judgement in everything)
-    match everything:
-        case ():
-            return "Nothing was judged."
-        case (only,):
-            return f"{only.point}: {_VERB[only.verdict]}."
-    if set(counts) == {Verdict.PASS}:
-        return f"All {_scope(report)} pass."
-    parts = [f"{counts[each]} {_VERB[each]}" for each in SEVERITY if each in counts]
-    return f"Of {_scope(report)}, {_enumerated(parts)}."
-
-
-def troubles(report: Report) -> tuple[Judgement, ...]:
-    """Every judgement that is no PASS, the most urgent first."""
-    found = [
-        judgement
-        for judgement in (*report.judgements, *report.comparisons)
-        if judgement.verdict is not Verdict.PASS
-    ]
-    return tuple(sorted(found, key=lambda judgement: SEVERITY.index(judgement.verdict)))
-
-
-def telling(judgement: Judgement) -> tuple[Finding, ...]:
-    """The findings that explain the verdict: those that are no PASS, or all if none is."""
-    found = tuple(f for f in judgement.findings if f.verdict is not Verdict.PASS)
-    return found or judgement.findings
-
-
-def said(judgement: Judgement, finding: Finding) -> str:
-    """The finding's message without the point's name that its heading already shows."""
-    return finding.message.removeprefix(f"{judgement.point}: ")
-
-
-def hardware_label(info: RunInfo) -> str:
-    """The hardware's name, with SIMULATED before it where no GPU computed."""
-    if not info.simulated:
-        return info.hardware
-    return f"SIMULATED {info.hardware.removesuffix('-sim')}"
-
-
-def _scope(report: Report) -> str:
-    counted = ((len(report.judgements), "point"), (len(report.comparisons), "comparison"))
-    return " and ".join(
-        f"{count} {noun}" if count == 1 else f"{count} {noun}s" for count, noun in counted if count
-    )
-
-
-def _enumerated(parts: list[str]) -> str:
-    *others, last = parts
-    return f"{', '.join(others)} and {last}" if others else last

@@ -9,25 +9,21 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from perfgate.model import Distribution, Judgement, Measurement, Verdict
-from perfgate.report import numbers, plots, strips
+from perfgate.report import numbers, plots, point_charts
 from perfgate.report.cells import COLUMNS, WORDS, cells
-from perfgate.report.content import (
-    COMPARED,
+from perfgate.report.content import COMPARED, NOT_JUDGED, Curve, Report, Row, rows
+from perfgate.report.provenance import own_entries, shared_entries
+from perfgate.report.sentences import (
     NEXT_STEP,
-    NOT_JUDGED,
     SIMULATED_NOTE,
-    Curve,
-    Report,
-    Row,
+    answer,
+    described,
     hardware_label,
     headline,
-    rows,
-    said,
     telling,
     troubles,
     verdict,
 )
-from perfgate.report.provenance import own_entries, shared_entries
 
 Lines = list[tuple[str, ...]]
 
@@ -74,7 +70,7 @@ def _view(report: Report) -> dict[str, Any]:
         "notes": report.notes,
         "troubles": troubles(report),
         "telling": telling,
-        "said": said,
+        "answer": answer,
         "measurements": report.measurements,
         "checks": _checks((*report.judgements, *report.comparisons)),
         **_curve(report.curve),
@@ -106,7 +102,7 @@ def _curve(curve: Curve | None) -> dict[str, Any]:
     ]
     return {
         "curve": curve,
-        "curve_words": plots.describe(curve),
+        "curve_words": described(curve),
         "curve_chart": _both(lambda width: plots.curve_chart(curve, width=width)),
         "curve_table": table,
     }
@@ -115,9 +111,11 @@ def _curve(curve: Curve | None) -> dict[str, Any]:
 def _charts(report: Report, table: Sequence[Row]) -> dict[str, Any]:
     latencies, measured = report.latencies_s, report.measurements
     return {
-        "latency_chart": _both(lambda width: strips.latency_chart(table, latencies, width=width)),
-        "phases_chart": _both(lambda width: strips.phases_chart(measured, width=width)),
-        "rounds_chart": _both(lambda width: strips.rounds_chart(measured, width=width)),
+        "latency_chart": _both(
+            lambda width: point_charts.latency_chart(table, latencies, width=width)
+        ),
+        "phases_chart": _both(lambda width: point_charts.phases_chart(measured, width=width)),
+        "rounds_chart": _both(lambda width: point_charts.rounds_chart(measured, width=width)),
     }
 
 
@@ -159,7 +157,7 @@ def _gaps(gaps: Distribution | None) -> tuple[str, str]:
 
 
 def _rounds(measurement: Measurement) -> tuple[str, ...]:
-    spread = strips.spread(measurement)
+    spread = point_charts.spread(measurement)
     return (
         measurement.point.id,
         "one round" if spread is None else numbers.share(spread),

@@ -9,15 +9,13 @@ from collections.abc import Iterable, Sequence
 from perfgate.model import Finding, Judgement, Verdict
 from perfgate.report import numbers
 from perfgate.report.cells import COLUMNS, WORDS, cells
-from perfgate.report.content import (
+from perfgate.report.content import Report, Row, rows
+from perfgate.report.sentences import (
     NEXT_STEP,
     SIMULATED_NOTE,
-    Report,
-    Row,
+    answer,
     hardware_label,
     headline,
-    rows,
-    said,
     telling,
     troubles,
     verdict,
@@ -81,20 +79,20 @@ def _cells(row: Row) -> tuple[str, ...]:
 def _comparisons(comparisons: Iterable[Judgement]) -> list[str]:
     return [
         f"- {_escaped(comparison.point)}: {_sign(comparison.verdict)}{comparison.verdict}. "
-        + "; ".join(_escaped(finding.message) for finding in comparison.findings)
+        + _escaped(answer(comparison))
         for comparison in comparisons
     ]
 
 
 def _trouble(judgement: Judgement) -> list[str]:
     lines = [f"### {_sign(judgement.verdict)}{judgement.verdict}: {_escaped(judgement.point)}", ""]
-    lines += [_finding(judgement, finding) for finding in telling(judgement)]
+    lines += [_finding(finding) for finding in telling(judgement)]
     return lines + ([f"- Records: {_escaped(judgement.records)}"] if judgement.records else [])
 
 
-def _finding(judgement: Judgement, finding: Finding) -> str:
+def _finding(finding: Finding) -> str:
     advice = f" *{_escaped(finding.advice)}*" if finding.advice else ""
-    return f"- **{_escaped(finding.check)}**: {_escaped(said(judgement, finding))}{advice}"
+    return f"- **{_escaped(finding.check)}**: {_escaped(finding.message)}{advice}"
 
 
 def _provenance(report: Report) -> str:

@@ -14,6 +14,7 @@ from markupsafe import Markup
 
 from perfgate.report import numbers, svg
 from perfgate.report.content import Curve, CurvePoint
+from perfgate.report.sentences import between, described
 
 WIDE, NARROW = 880, 350
 _LEFT, _RIGHT = 46, 44
@@ -67,7 +68,7 @@ def _drawn(curve: Curve, width: int, *, margin: int = 0, style: str = "") -> Mar
     return svg.figure(
         f"curve-{width}",
         title=f"Throughput and latency over concurrency, engine {curve.engine}",
-        description=describe(curve),
+        description=described(curve),
         size=(width, frame.lower[1] + 44),
         margin=margin,
         content=[
@@ -79,23 +80,6 @@ def _drawn(curve: Curve, width: int, *, margin: int = 0, style: str = "") -> Mar
             _knee(curve, frame),
         ],
     )
-
-
-def describe(curve: Curve) -> str:
-    """What the curve shows, in words."""
-    best = max(curve.points, key=lambda point: point.throughput_tok_s)
-    most = f"{numbers.tok_s(best.throughput_tok_s)} tok/s at concurrency {best.concurrency}"
-    said = [f"Throughput reaches {most}."]
-    if curve.knee is not None:
-        said.append(f"The knee lies at concurrency {curve.knee}.")
-    if curve.operating_range is not None:
-        low, high = curve.operating_range
-        said.append(f"The operating range is concurrency {_between(low, high)}.")
-    over = [str(point.concurrency) for point in curve.points if curve.over_ceiling(point)]
-    if over and curve.ceiling_p95_s is not None:
-        ceiling = numbers.duration(curve.ceiling_p95_s)
-        said.append(f"P95 exceeds its ceiling of {ceiling} at concurrency {', '.join(over)}.")
-    return " ".join(said)
 
 
 def _throughput_panel(curve: Curve, frame: _Frame) -> Markup:
@@ -110,7 +94,7 @@ def _throughput_panel(curve: Curve, frame: _Frame) -> Markup:
     return svg.group(
         [
             _legend("Output token throughput, tok/s", legend, 14, frame.width),
-            _y_axis(y, x),
+            svg.y_axis(y, x),
             _clipped(svg.polyline(bound, "roofline"), frame) if bound else "",
             svg.polyline(measured, "measured"),
             *(svg.dot(*at, "measured-dot", tip=_tip(point)) for at, point in dots),
@@ -129,7 +113,7 @@ def _latency_panel(curve: Curve, frame: _Frame) -> Markup:
     return svg.group(
         [
             _legend("Request latency P95, s", _latency_legend(curve), y.end_px - 30, frame.width),
-            _y_axis(y, x),
+            svg.y_axis(y, x),
             _ceiling(curve, x, y),
             svg.polyline([(px, py) for px, py, _, _ in placed], "measured"),
             *(_latency_dot(curve, px, py, p) for px, py, p, _ in placed),
@@ -174,19 +158,6 @@ def _throughput_top(curve: Curve) -> float:
     return max(measured * 1.08, min(bound * 1.04, measured * 1.6))
 
 
-def _y_axis(y: svg.Scale, x: svg.Scale) -> Markup:
-    ticks = y.ticks(5)
-    step = ticks[1] - ticks[0]
-    return svg.group(
-        part
-        for tick in ticks
-        for part in (
-            svg.line(x.start_px, y(tick), x.end_px, y(tick), "grid" if tick else "axis"),
-            svg.text(x.start_px - 8, y(tick) + 4, svg.tick_label(tick, step), anchor="end"),
-        )
-    )
-
-
 def _concurrency_axis(curve: Curve, frame: _Frame) -> Markup:
     """Name the measured concurrencies, the largest first, as long as there is room."""
     x, bottom = frame.x, frame.lower[1]
@@ -221,7 +192,7 @@ def _operating_range(curve: Curve, frame: _Frame) -> Markup:
         return Markup("")
     first, last = curve.operating_range
     low, high = frame.x(first) - 3, frame.x(last) + 3
-    label = f"operating range {_between(first, last)}"
+    label = f"operating range {between(first, last)}"
     half = len(label) * svg.GLYPH_PX / 2
     at = min(max((low + high) / 2, _LEFT + half), frame.width - half)
     edge = frame.upper[0] - _STRIP + 18
@@ -270,7 +241,3 @@ def _clipped(content: Markup, frame: _Frame) -> Markup:
     window = svg.bar(frame.x.start_px, frame.x.end_px, top, bottom - top)
     clip = svg.element("clipPath", window, id=key)
     return svg.group([clip, svg.element("g", content, clip_path=f"url(#{key})")])
-
-
-def _between(low: int, high: int) -> str:
-    return str(low) if low == high else f"{low}-{high}"

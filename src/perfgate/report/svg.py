@@ -118,6 +118,20 @@ class Scale:
         return [i * step for i in range(first, last + 1)]
 
 
+def y_axis(y: Scale, x: Scale) -> Markup:
+    """Round values of `y` with a hairline each, over the breadth of `x`."""
+    ticks = y.ticks(5)
+    step = ticks[1] - ticks[0]
+    return group(
+        part
+        for tick in ticks
+        for part in (
+            line(x.start_px, y(tick), x.end_px, y(tick), "grid" if tick else "axis"),
+            text(x.start_px - 8, y(tick) + 4, tick_label(tick, step), anchor="end"),
+        )
+    )
+
+
 def round_step(least: float) -> float:
     """The smallest 1, 2 or 5 times a power of ten that is at least `least`."""
     power = 10.0 ** math.floor(math.log10(least))

@@ -12,14 +12,12 @@ from collections.abc import Iterable, Sequence
 from perfgate.model import Finding, Judgement, Verdict
 from perfgate.report import numbers
 from perfgate.report.cells import WORDS, cells
-from perfgate.report.content import (
+from perfgate.report.content import Report, Row, rows
+from perfgate.report.sentences import (
     NEXT_STEP,
-    Report,
-    Row,
+    answer,
     hardware_label,
     headline,
-    rows,
-    said,
     telling,
     troubles,
     verdict,
@@ -89,22 +87,22 @@ def _line(line: Sequence[str], widths: Sequence[int]) -> str:
 def _comparisons(comparisons: Iterable[Judgement]) -> list[str]:
     lines = []
     for comparison in comparisons:
-        messages = "; ".join(finding.message for finding in comparison.findings)
-        lines += _wrapped(f"{comparison.point}: {comparison.verdict}. {messages}", indent=2)
+        line = f"{comparison.point}: {comparison.verdict}. {answer(comparison)}"
+        lines += _wrapped(line, indent=2)
     return ["", *lines] if lines else []
 
 
 def _trouble(judgement: Judgement) -> list[str]:
     lines = [f"{judgement.verdict}  {_shortened(judgement.point, COLUMNS - 14)}"]
     for finding in telling(judgement):
-        lines += _finding(judgement, finding)
+        lines += _finding(finding)
     if judgement.records:
         lines += _wrapped(f"records: {judgement.records}", first=2, indent=4)
     return lines
 
 
-def _finding(judgement: Judgement, finding: Finding) -> list[str]:
-    lines = _wrapped(f"{finding.check}: {said(judgement, finding)}", first=2, indent=4)
+def _finding(finding: Finding) -> list[str]:
+    lines = _wrapped(f"{finding.check}: {finding.message}", first=2, indent=4)
     return lines + (_wrapped(f"-> {finding.advice}", first=4, indent=7) if finding.advice else [])
 
 

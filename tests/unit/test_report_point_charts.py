@@ -9,7 +9,13 @@ from hypothesis import strategies as st
 
 from perfgate.report.content import rows
 from perfgate.report.plots import NARROW, WIDE
-from perfgate.report.strips import latency_chart, phases_chart, rounds_chart, spread, thinned
+from perfgate.report.point_charts import (
+    latency_chart,
+    phases_chart,
+    rounds_chart,
+    spread,
+    thinned,
+)
 from tests.unit import report_samples as samples
 
 pytestmark = pytest.mark.unit
@@ -66,6 +72,29 @@ def test_a_huge_sample_stays_small():
     many = {"fp8-b192-c4": tuple(3.4 + i * 1e-6 for i in range(100_000))}
 
     assert len(latency_chart(rows(report), many)) < 40_000
+
+
+def test_a_straggler_stays_in_sight():
+    """A request off the axis is marked at its edge, with its latency, and presses nobody flat."""
+    report = samples.single()
+    (measurement,) = report.measurements
+    slow = dataclasses.replace(measurement.latency_s, maximum=35.0)
+    late = dataclasses.replace(
+        report, measurements=(dataclasses.replace(measurement, latency_s=slow),)
+    )
+    chart = latency_chart(rows(late), {"fp8-b192-c4": (3.5, 3.5, 35.0)})
+
+    assert "<title>35.0 s, off the axis</title>" in chart
+    assert ">1.4</text>" in chart
+    assert ">2.0</text>" not in chart
+
+
+def test_a_request_of_one_token_has_no_decode():
+    """A prefill-only point shows no made-up zero."""
+    (measurement,) = samples.single().measurements
+    once = dataclasses.replace(measurement, tpot_s=None, itl_s=None, latency_s=measurement.ttft_s)
+
+    assert "no decode" in phases_chart([once])
 
 
 def test_without_the_single_requests_the_percentiles_are_still_drawn():
