@@ -97,6 +97,14 @@ def test_a_drift_between_the_halves_is_noted():
     )
 
 
+def test_the_middle_of_three_rounds_belongs_to_neither_half():
+    """Only the outer rounds are compared: a slow middle is no drift."""
+    ends = [*range(110, 201, 10), 250, *range(310, 401, 10)]
+    records = tuple(a_record(i, sent_ns=i, ttft_ns=0, tokens=1) for i in ends)
+
+    assert drift_notes(Window((100, 200, 300, 400), records)) == ()
+
+
 def test_one_round_has_no_halves():
     """A single round cannot drift."""
     assert drift_notes(Window((0, 100), (a_record(),))) == ()

@@ -53,6 +53,7 @@ def test_equal_runs_make_equal_files(tmp_path):
     first = write_run(tmp_path / "a", run).read_bytes()
 
     assert first == write_run(tmp_path / "b", run).read_bytes()
+    assert first[4:8] == bytes(4)  # gzip's own time stamp
 
 
 def test_a_value_that_is_none_is_left_out(tmp_path):
