@@ -12,7 +12,7 @@ from perfgate import artifacts, baselines, codec
 from perfgate.errors import MissingRequirementError, PerfGateError, UsageError
 from perfgate.gate import exit_code, explain
 from perfgate.hardware import load_profile
-from perfgate.publish import Results, compose, render
+from perfgate.publish import compose, render
 from perfgate.rejudge import rejudge, remeasure
 from perfgate.report.content import Report
 from perfgate.report.table import render_text
@@ -75,7 +75,7 @@ def judge(folder: Folder, *, json: AsJson = False) -> None:
     5 unstable.
     """
     suite = _suite()
-    judgements = rejudge(folder, suite.root / BASELINES, suite.policy)
+    judgements = rejudge(folder, suite.root / BASELINES, suite.policy).every_judgement
     if json:
         typer.echo(codec.to_pretty_json(judgements), nl=False)
     else:
@@ -116,7 +116,7 @@ def record(
         suite.root / BASELINES,
         hardware,
         suite.points,
-        remeasure(folder, suite.policy).measurements if folder else (),
+        remeasure(folder, suite.policy) if folder else (),
         policy=suite.policy,
         session=stored.run.started_at if stored else "",
         commit=stored.run.commit if stored else "",
@@ -147,18 +147,7 @@ def _suite() -> Suite:
 
 
 def _report(folder: Path, suite: Suite) -> Report:
-    stored = artifacts.load_measurements(folder)
-    judgements = rejudge(folder, suite.root / BASELINES, suite.policy)
-    asked = {comparison.id for comparison in stored.comparisons}
-    results = Results(
-        info=stored.run,
-        policy=suite.policy,
-        measurements=remeasure(folder, suite.policy).measurements,
-        judgements=tuple(one for one in judgements if one.point not in asked),
-        comparisons=stored.comparisons,
-        compared=tuple(one for one in judgements if one.point in asked),
-        unmeasured=stored.unmeasured,
-    )
-    cells = baselines.cells(suite.root / BASELINES, stored.run.hardware, suite.points)
-    profile = stored.run.hardware.removesuffix(baselines.SIMULATED_SUFFIX)
+    results = rejudge(folder, suite.root / BASELINES, suite.policy)
+    cells = baselines.cells(suite.root / BASELINES, results.info.hardware, suite.points)
+    profile = results.info.hardware.removesuffix(baselines.SIMULATED_SUFFIX)
     return compose(results, cells, load_profile(suite.root / HARDWARE / f"{profile}.toml"))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from perfgate import artifacts, codec
@@ -12,30 +11,14 @@ from perfgate.hardware import HardwareProfile
 from perfgate.measure import metrics
 from perfgate.measure.curve import MIN_POINTS, trace_curve
 from perfgate.measure.window import steady_window
-from perfgate.model import Cell, Comparison, Judgement, Measurement, Policy, RunInfo
+from perfgate.model import Cell, Measurement
 from perfgate.records import read_run
 from perfgate.report.content import Curve, CurvePoint, Report, RooflinePoint
 from perfgate.report.html import render_html
 from perfgate.report.markdown import render_markdown
 from perfgate.report.plots import curve_svg
+from perfgate.results import Results
 from perfgate.sim.roofline import roofline
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Results:
-    """What one run measured and judged.
-
-    `judgements` are on points, `compared` on the questions in `comparisons`; `unmeasured` gives
-    the reason for each point that could not be measured.
-    """
-
-    info: RunInfo
-    policy: Policy
-    measurements: tuple[Measurement, ...]
-    judgements: tuple[Judgement, ...]
-    comparisons: tuple[Comparison, ...] = ()
-    compared: tuple[Judgement, ...] = ()
-    unmeasured: Mapping[str, str] = field(default_factory=dict)
 
 
 def store(folder: Path, results: Results) -> None:
@@ -54,7 +37,7 @@ def store(folder: Path, results: Results) -> None:
         VerdictsFile(
             run=results.info,
             policy=results.policy,
-            judgements=(*results.judgements, *results.compared),
+            judgements=results.every_judgement,
         ),
     )
 

@@ -2,70 +2,51 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 
-from perfgate.artifacts import RECORDS, MeasurementsFile, load_measurements
+from perfgate.artifacts import RECORDS, load_measurements
 from perfgate.baselines import find_cell
-from perfgate.errors import NoSamplesError, RecordsError
-from perfgate.gate import judge_run, unmeasured
+from perfgate.gate import judge, judge_comparison, unmeasured
 from perfgate.measure.measure import measure
-from perfgate.model import Judgement, LoadRun, Measurement, Policy
+from perfgate.model import Measurement, Policy
 from perfgate.records import SUFFIX, read_run
+from perfgate.results import Results
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Remeasured:
-    """What stored records amount to: measurements, and the reason where there is none."""
-
-    measurements: tuple[Measurement, ...]
-    unmeasured: dict[str, str]
-
-
-def rejudge(artifacts: Path, baselines: Path, policy: Policy) -> list[Judgement]:
+def rejudge(artifacts: Path, baselines: Path, policy: Policy) -> Results:
     """Measure the stored records anew and judge them against `baselines`.
 
     Raises RecordsError if the artifacts are not whole, BaselineError if a baseline cannot be used.
     """
     stored = load_measurements(artifacts)
-    again = remeasure(artifacts, policy)
-    _require_whole(stored, again, artifacts)
-    cells = {
-        measurement.point.id: cell
-        for measurement in again.measurements
-        if (cell := find_cell(baselines, measurement)) is not None
-    }
-    reasons = stored.unmeasured | again.unmeasured
-    return [
-        *judge_run(again.measurements, cells, stored.comparisons, policy),
-        *(unmeasured(point, reason) for point, reason in reasons.items()),
-    ]
-
-
-def remeasure(artifacts: Path, policy: Policy) -> Remeasured:
-    """Measure all stored records, in the order in which they were taken."""
-    runs = [(path, read_run(path)) for path in sorted((artifacts / RECORDS).glob(f"*{SUFFIX}"))]
-    runs.sort(key=lambda stored: stored[1].started_at)
-    outcomes = [(run.point.id, _measured(run, policy, path)) for path, run in runs]
-    return Remeasured(
-        measurements=tuple(found for _, found in outcomes if isinstance(found, Measurement)),
-        unmeasured={point: found for point, found in outcomes if isinstance(found, str)},
+    measurements = remeasure(artifacts, policy)
+    by_point = {measurement.point.id: measurement for measurement in measurements}
+    return Results(
+        info=stored.run,
+        policy=policy,
+        measurements=measurements,
+        judgements=(
+            *(
+                judge(measurement, find_cell(baselines, measurement), policy)
+                for measurement in measurements
+                if measurement.point.gated
+            ),
+            *(unmeasured(point, reason) for point, reason in stored.unmeasured.items()),
+        ),
+        comparisons=stored.comparisons,
+        compared=tuple(judge_comparison(one, by_point, policy) for one in stored.comparisons),
+        unmeasured=stored.unmeasured,
     )
 
 
-def _measured(run: LoadRun, policy: Policy, path: Path) -> Measurement | str:
-    try:
-        return measure(run, policy, records=str(path))
-    except NoSamplesError as error:  # as in the live run: no measurement, and the reason for it
-        return str(error)
+def remeasure(artifacts: Path, policy: Policy) -> tuple[Measurement, ...]:
+    """Measure the stored records anew, in the order in which they were taken.
 
-
-def _require_whole(stored: MeasurementsFile, again: Remeasured, artifacts: Path) -> None:
-    found = {measurement.point.id for measurement in again.measurements} | again.unmeasured.keys()
-    gone = [one.point.id for one in stored.measurements if one.point.id not in found]
-    if gone:
-        msg = (
-            f"{artifacts / RECORDS} lacks the records of {', '.join(gone)}. Copy the whole "
-            "artifacts folder, or measure again."
-        )
-        raise RecordsError(msg)
+    Records that another run left in the same folder are none of this run's. Raises RecordsError if
+    a record is missing or not whole.
+    """
+    paths = [
+        artifacts / RECORDS / f"{measurement.point.id}{SUFFIX}"
+        for measurement in load_measurements(artifacts).measurements
+    ]
+    return tuple(measure(read_run(path), policy, records=str(path)) for path in paths)

@@ -76,6 +76,11 @@ class Rig:
             cache=self._setting.cache / "engines",
         )
 
+    @property
+    def records(self) -> Path:
+        """Where the requests of each point are kept."""
+        return self._setting.records
+
     def is_measured(self, point: OperatingPoint) -> bool:
         """Whether `measure` would answer from memory."""
         return point.id in self._measured
@@ -100,7 +105,7 @@ class Rig:
 
     def _measure(self, point: OperatingPoint, time_rounds: TimeRounds | None) -> Measurement:
         run = self._drive(point, time_rounds)
-        path = write_run(self._setting.records, run)  # before anything is concluded from it
+        path = write_run(self.records, run)  # before anything is concluded from it
         return measure(run, self._setting.suite.policy, records=str(path))
 
     def _drive(self, point: OperatingPoint, time_rounds: TimeRounds | None) -> LoadRun:
@@ -161,7 +166,7 @@ class Rig:
                 server,
                 point.workload,
                 texts,
-                spool=self._setting.records,
+                spool=self.records,
                 on_progress=self._observer.advance,
             ) as load,
         ):

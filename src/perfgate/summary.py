@@ -17,9 +17,10 @@ from perfgate.artifacts import REPORT_HTML
 from perfgate.gate import unmeasured
 from perfgate.model import Cell, Judgement, Measurement, RunInfo, Target
 from perfgate.provenance import commit, versions, wall_clock
-from perfgate.publish import Results, compose, render, store
+from perfgate.publish import compose, render, store
 from perfgate.report.content import Report
 from perfgate.report.table import render_text
+from perfgate.results import Results
 from perfgate.setting import BASELINES, Setting
 
 T = TypeVar("T")

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from perfgate.gate import judge, judge_run, unmeasured
+from perfgate.gate import judge, unmeasured
 from perfgate.gate.verdicts import SEVERITY
-from perfgate.model import Comparison, ComparisonKind, Policy, Verdict, Veto
+from perfgate.model import Policy, Verdict, Veto
 from tests.unit.factories import (
     IDENTITY,
     a_cell,
     a_measurement,
-    a_point,
     a_sample,
     slowed,
 )
@@ -205,31 +202,6 @@ def test_the_order_of_recorded_runs_is_irrelevant(order):
     expected = judge(measurement, a_cell(samples=tuple(sorted(order, key=str))), POLICY)
 
     assert judge(measurement, a_cell(samples=tuple(order)), POLICY) == expected
-
-
-def test_a_run_judges_gated_points_and_all_comparisons():
-    """A point that only serves a comparison needs no baseline cell."""
-    fp16 = a_measurement(a_point("fp16-probe", gated=False), throughput_tok_s=1500)
-    fp8 = a_measurement()
-    asked = Comparison(
-        id="fp8-over-fp16", kind=ComparisonKind.SPEEDUP, point=fp8.point.id, against=fp16.point.id
-    )
-
-    judgements = judge_run([fp8, fp16], {fp8.point.id: a_cell()}, [asked], POLICY)
-
-    assert [(one.point, one.verdict) for one in judgements] == [
-        ("fp8-b192-c160", Verdict.PASS),
-        ("fp8-over-fp16", Verdict.PASS),
-    ]
-
-
-def test_a_point_without_its_cell_is_invalid_in_a_run():
-    """A renamed point does not pass because nothing is known of it."""
-    renamed = replace(a_measurement(), point=a_point("fp8-renamed"))
-
-    (judgement,) = judge_run([renamed], {"fp8-b192-c160": a_cell()}, [], POLICY)
-
-    assert judgement.verdict is Verdict.INVALID
 
 
 def test_an_unmeasured_point_is_invalid_with_its_reason():

@@ -8,8 +8,8 @@ import pytest
 
 from perfgate import artifacts, baselines
 from perfgate.artifacts import MeasurementsFile
-from perfgate.errors import BaselineError, RecordsError
-from perfgate.gate import exit_code, judge_run, unmeasured
+from perfgate.errors import BaselineError, NoSamplesError, RecordsError
+from perfgate.gate import exit_code, judge, judge_comparison, unmeasured
 from perfgate.measure.measure import measure
 from perfgate.model import Comparison, ComparisonKind, Policy, Precision, Sampling, Verdict
 from perfgate.records import write_run
@@ -54,7 +54,7 @@ def stored(tmp_path):
 
 def again(stored, policy=POLICY):
     """Judge the stored run again."""
-    return rejudge(stored / "artifacts", stored / "baselines", policy)
+    return rejudge(stored / "artifacts", stored / "baselines", policy).every_judgement
 
 
 def test_stored_records_give_the_judgements_of_the_live_run(stored):
@@ -63,7 +63,8 @@ def test_stored_records_give_the_judgements_of_the_live_run(stored):
     root = stored / "baselines"
     cells = baselines.cells(root, "gb10-sim", [one.point for one in measurements])
     live = [
-        *judge_run(measurements, cells, [ASKED], POLICY),
+        *(judge(one, cells[one.point.id], POLICY) for one in measurements),
+        judge_comparison(ASKED, {one.point.id: one for one in measurements}, POLICY),
         unmeasured("fp8-b64-c64", "Triton died"),
     ]
 
@@ -82,24 +83,41 @@ def test_a_changed_policy_changes_the_verdicts(stored):
     assert verdicts[ASKED.id] is Verdict.REGRESSION
 
 
-def test_a_run_that_holds_no_round_is_unmeasured(stored):
-    """Records of a server that died at once make an INVALID, not a crash."""
+def test_records_that_hold_no_round_are_refused(stored):
+    """Records that were exchanged for a broken run's make an error, not a verdict."""
     dead = a_steady_run(FP8, gap_ms=32)
     dead = replace(dead, marks_ns=dead.marks_ns[:1], faults=("Triton died",))
     write_run(stored / "artifacts" / artifacts.RECORDS, dead)
 
+    with pytest.raises(NoSamplesError, match="Triton died"):
+        again(stored)
+
+
+def test_a_point_that_only_serves_a_comparison_is_not_judged(stored):
+    """An ungated point needs no baseline cell."""
+    content = artifacts.load_measurements(stored / "artifacts")
+    point = replace(FP16, gated=False)
+    write_run(stored / "artifacts" / artifacts.RECORDS, a_steady_run(point, gap_ms=53))
+    artifacts.save_measurements(stored / "artifacts", content)
+
+    assert {one.point for one in again(stored)} == {FP8.id, ASKED.id, "fp8-b64-c64"}
+
+
+def test_another_run_s_records_are_left_alone(stored):
+    """What lies in the folder from an earlier run is not judged as part of this one."""
+    other = replace(FP8, id="fp8-b64-c64")
+    write_run(stored / "artifacts" / artifacts.RECORDS, a_steady_run(other))
+
     verdicts = {one.point: one.verdict for one in again(stored)}
 
-    assert verdicts[FP8.id] is Verdict.INVALID
-    assert verdicts[ASKED.id] is Verdict.INVALID
-    assert verdicts[FP16.id] is Verdict.PASS
+    assert verdicts["fp8-b64-c64"] is Verdict.INVALID
 
 
 def test_missing_records_are_refused(stored):
     """A point whose records were lost does not silently vanish from the verdicts."""
     (stored / "artifacts" / artifacts.RECORDS / "fp8-b16-c16.jsonl.gz").unlink()
 
-    with pytest.raises(RecordsError, match="lacks the records of fp8-b16-c16"):
+    with pytest.raises(RecordsError, match=r"fp8-b16-c16\.jsonl\.gz"):
         again(stored)
 
 

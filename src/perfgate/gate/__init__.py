@@ -6,7 +6,7 @@ from perfgate.gate.comparisons import (
     judge_speedup,
     judge_starved,
 )
-from perfgate.gate.judge import judge, judge_run, unmeasured
+from perfgate.gate.judge import judge, unmeasured
 from perfgate.gate.verdicts import exit_code, worst
 from perfgate.gate.wording import explain
 
@@ -16,7 +16,6 @@ __all__ = [
     "judge",
     "judge_comparison",
     "judge_equal",
-    "judge_run",
     "judge_speedup",
     "judge_starved",
     "unmeasured",

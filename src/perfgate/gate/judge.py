@@ -6,12 +6,9 @@ against, and only then: is it fast enough. The first two end the matter.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-
 from perfgate.gate import checks
-from perfgate.gate.comparisons import judge_comparison
 from perfgate.gate.verdicts import worst
-from perfgate.model import Cell, Comparison, Finding, Judgement, Measurement, Policy, Verdict
+from perfgate.model import Cell, Finding, Judgement, Measurement, Policy, Verdict
 
 
 def judge(measurement: Measurement, cell: Cell | None, policy: Policy) -> Judgement:
@@ -23,24 +20,6 @@ def judge(measurement: Measurement, cell: Cell | None, policy: Policy) -> Judgem
         findings=findings,
         records=measurement.records,
     )
-
-
-def judge_run(
-    measurements: Sequence[Measurement],
-    cells: Mapping[str, Cell],
-    comparisons: Iterable[Comparison],
-    policy: Policy,
-) -> list[Judgement]:
-    """Judge every gated point, then every comparison; points without a cell are INVALID."""
-    by_point = {measurement.point.id: measurement for measurement in measurements}
-    return [
-        *(
-            judge(measurement, cells.get(point), policy)
-            for point, measurement in by_point.items()
-            if measurement.point.gated
-        ),
-        *(judge_comparison(comparison, by_point, policy) for comparison in comparisons),
-    ]
 
 
 def unmeasured(point: str, reason: str) -> Judgement:

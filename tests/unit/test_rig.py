@@ -1,0 +1,181 @@
+"""The rig: one server at a time, each point measured once, nothing recorded lost."""
+
+from contextlib import contextmanager
+from dataclasses import replace
+
+import pytest
+
+from perfgate import rig as rig_module
+from perfgate.errors import NoSamplesError, ServerError
+from perfgate.hardware import load_profile
+from perfgate.mock_server import Misbehaviour, MockServer, Script
+from perfgate.model import Sampling, Target, Workload
+from perfgate.records import read_run
+from perfgate.rig import Rig
+from perfgate.setting import Setting
+from perfgate.suite import load_suite
+from tests.unit.planted import ROOT
+
+pytestmark = pytest.mark.unit
+
+
+class Observer:
+    """Remembers what it is told."""
+
+    def __init__(self):
+        self.steps = []
+        self.seen = []
+
+    def begin(self, what):
+        """Keep the step's name."""
+        self.steps.append(what)
+
+    def advance(self, done, total):
+        """Keep how far it got."""
+        self.seen.append((done, total))
+
+    def end(self):
+        """Nothing to close."""
+
+
+class Servers:
+    """Stands for Triton: boots a mocked server and counts its boots and stops."""
+
+    def __init__(self):
+        self.script = Script(input_tokens=4)
+        self.boots = []
+        self.running = 0
+        self.scrapes_left = None
+
+    @contextmanager
+    def serve(self, engine, serving, *, workdir):  # noqa: ARG002 - the signature is Triton's
+        """Yield a mocked server for the engine."""
+        self.boots.append(engine.spec.name)
+        self.running += 1
+        try:
+            with MockServer(self.script) as mock:
+                yield mock.server
+        finally:
+            self.running -= 1
+
+    def scrape(self, url):  # noqa: ARG002 - a mocked server has no metrics
+        """Answer as often as `scrapes_left` says, then as a dead server does."""
+        if self.scrapes_left is not None:
+            if not self.scrapes_left:
+                raise ServerError("no metrics from nowhere: connection refused")
+            self.scrapes_left -= 1
+        return {}
+
+
+@pytest.fixture
+def servers(monkeypatch):
+    """Mocked servers in place of Triton."""
+    servers = Servers()
+    monkeypatch.setattr(rig_module, "serve", servers.serve)
+    monkeypatch.setattr(rig_module, "scrape", servers.scrape)
+    return servers
+
+
+@pytest.fixture
+def rig(tmp_path, servers):  # noqa: ARG001 - Triton must be replaced before the rig boots it
+    """A rig that records into a temporary folder."""
+    suite = replace(load_suite(ROOT), root=tmp_path)
+    profile = load_profile(ROOT / "hardware" / "gb10.toml")
+    setting = Setting(
+        suite=suite, target=Target.SIM, profile=profile, artifacts=tmp_path / "artifacts"
+    )
+    with Rig(setting, Observer()) as rig:
+        yield rig
+
+
+def small(point_id):
+    """One of the suite's points with a load that a mocked server answers in a blink."""
+    return replace(
+        load_suite(ROOT).point(point_id),
+        workload=Workload(concurrency=2, isl=4, osl=8),
+        sampling=Sampling(rounds=2, round_requests=4),
+    )
+
+
+def test_a_point_is_measured_once_and_recorded(rig, servers):
+    """A second question is answered from memory, and the requests are on disk."""
+    point = small("fp8-b16-c16")
+
+    measurement = rig.measure(point)
+
+    assert rig.measure(point) is measurement
+    assert servers.boots == ["fp8-b16"]
+    assert measurement.requests == 8
+    assert read_run(rig.records / "fp8-b16-c16.jsonl.gz").point == point
+
+
+def test_points_of_one_engine_share_a_server(rig, servers):
+    """Only another engine boots another server, after the first has stopped."""
+    rig.measure(small("fp8-b192-c128"))
+    rig.measure(small("fp8-b192-c160"))
+    rig.measure(small("fp8-b64-c64"))
+
+    assert servers.boots == ["fp8-b192", "fp8-b64"]
+    assert servers.running == 1
+
+
+def test_leaving_the_rig_stops_the_server(rig, servers):
+    """No server outlives the rig."""
+    rig.measure(small("fp8-b16-c16"))
+
+    rig.__exit__(None, None, None)
+
+    assert servers.running == 0
+
+
+def test_rounds_run_under_somebody_else_s_stopwatch(rig):
+    """What the stopwatch leaves out is run all the same."""
+    timed = []
+
+    def once(one_round, rounds):
+        timed.append(rounds)
+        one_round()
+
+    measurement = rig.measure(small("fp8-b16-c16"), time_rounds=once)
+
+    assert timed == [2]
+    assert len(measurement.round_tok_s) == 2
+
+
+def test_a_server_lost_in_mid_run_is_a_veto_with_its_records(rig, servers):
+    """The requests until then are kept; the next point gets a fresh server."""
+    servers.script = Script(input_tokens=4, misbehaviour=Misbehaviour.RESET, after=3)
+    broken = small("fp8-b192-c128")
+
+    with pytest.raises(NoSamplesError):
+        rig.measure(broken)
+    with pytest.raises(NoSamplesError):
+        rig.measure(broken)
+    servers.script = Script(input_tokens=4)
+    rig.measure(small("fp8-b192-c160"))
+
+    assert read_run(rig.records / "fp8-b192-c128.jsonl.gz").records
+    assert servers.boots == ["fp8-b192", "fp8-b192"]
+
+
+def test_a_server_that_dies_at_the_very_end_vetoes_the_point(rig, servers):
+    """A run after which the server is gone is recorded with that fault."""
+    servers.scrapes_left = 1
+
+    measurement = rig.measure(small("fp8-b16-c16"))
+
+    assert "faults" in {veto.rule for veto in measurement.vetoes}
+    assert servers.running == 0
+
+
+def test_a_server_found_dead_fails_its_point_only(rig, servers):
+    """The point that found it dead is unmeasured; the next boots anew."""
+    rig.measure(small("fp8-b192-c128"))
+    servers.scrapes_left = 0
+
+    with pytest.raises(ServerError):
+        rig.measure(small("fp8-b192-c160"))
+    servers.scrapes_left = None
+    rig.measure(small("fp8-b192-c192"))
+
+    assert servers.boots == ["fp8-b192", "fp8-b192"]
