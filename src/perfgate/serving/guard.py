@@ -2,10 +2,10 @@
 
 Run as `python guard.py SHM_PREFIX GRACE_SECONDS ARGV...` with a pipe on standard input. It starts
 ARGV in a process group of its own, prints its pid, and stops it when the pipe closes: because
-perfgate asked, or because perfgate died in any way, SIGKILL included. Stopping is one path: SIGTERM,
-a grace period, SIGKILL to the group, then every descendant is reaped and every shared-memory
-segment of the prefix removed. The exit status is the server's own. Standard library only: it
-starts in a few milliseconds and stays small.
+perfgate asked, or because perfgate died, by SIGKILL or otherwise. Stopping is one path: SIGTERM, a
+grace period, SIGKILL to the group, then every descendant is reaped and every shared-memory segment
+of the prefix removed. The exit status is the server's own, 128 + signal if it was killed. Standard
+library only: it starts in a few milliseconds and stays small.
 """
 
 from __future__ import annotations
@@ -47,8 +47,18 @@ def main(prefix: str, grace_s: float, argv: list[str]) -> int:
         pass  # asked to stop, or nobody left to tell: either way, stop below
     finally:
         _stop(child, grace_s)
-        _remove_segments(prefix)
-    return child.returncode
+        sweep(child.pid, prefix)
+        child.wait()
+        _reap(grace_s)
+    return child.returncode if child.returncode >= 0 else 128 - child.returncode
+
+
+def sweep(group: int, prefix: str) -> None:
+    """Kill what is left of the server's process group and remove its shared-memory segments."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(group, signal.SIGKILL)
+    for segment in _SHARED_MEMORY.glob(f"{prefix}*"):
+        segment.unlink(missing_ok=True)
 
 
 def _raise_exit(*_: object) -> None:
@@ -72,10 +82,6 @@ def _stop(child: subprocess.Popen[bytes], grace_s: float) -> None:
     child.terminate()
     with contextlib.suppress(subprocess.TimeoutExpired):
         child.wait(grace_s)
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(child.pid, signal.SIGKILL)
-    child.wait()
-    _reap(grace_s)
 
 
 def _reap(grace_s: float) -> None:
@@ -85,11 +91,6 @@ def _reap(grace_s: float) -> None:
         while time.monotonic() < deadline:
             if os.waitpid(-1, os.WNOHANG)[0] == 0:
                 time.sleep(_TICK_S / 10)
-
-
-def _remove_segments(prefix: str) -> None:
-    for segment in _SHARED_MEMORY.glob(f"{prefix}*"):
-        segment.unlink(missing_ok=True)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
-from google.protobuf import text_format
+from google.protobuf import text_format  # type: ignore[import-untyped]  # ships no types
 from tokenizers import Tokenizer
 from tritonclient.grpc.model_config_pb2 import ModelConfig, ModelInput, ModelOutput
 

@@ -103,9 +103,13 @@ def _require_length(tokenizer: Tokenizer, texts: list[str], isl: int) -> None:
 
 
 def _corpus() -> list[str]:
-    """Made-up words of two or three syllables, the n-th about 1/n as frequent as the first."""
+    """Made-up words of one to three syllables, the n-th about 1/n as frequent as the first."""
     rng = random.Random(_CORPUS_SEED)  # noqa: S311 - reproducible words, not secrets
-    syllables = [onset + vowel for onset in "bcdfghjklmnprstvwz" for vowel in ("a", "e", "i", "o", "u", "an", "er")]
+    syllables = [
+        onset + vowel
+        for onset in "bcdfghjklmnprstvwz"
+        for vowel in ("a", "e", "i", "o", "u", "an", "er")
+    ]
     words = {
         "".join(rng.choices(syllables, k=rng.choice((1, 2, 2, 3)))): None
         for _ in range(_CORPUS_WORDS)

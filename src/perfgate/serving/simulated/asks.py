@@ -86,7 +86,7 @@ def _refuse_unsupported(given: Arrays) -> None:
             raise UsageError(name, True, "the simulated engine has no probabilities")  # noqa: FBT003 - the value that was sent
     for name in _NO_WORDS:
         if name in given and given[name].size:
-            rule = "the simulated engine does not look for words; use max_tokens, min_tokens, end_id"
+            rule = "the simulated engine does not look for words in its output"
             raise UsageError(name, "words", rule)
 
 

@@ -29,6 +29,7 @@ from perfgate.sim.scheduler import Emission, Scheduler
 
 # Asking Triton whether a request was cancelled takes a message each: so many are asked a tick.
 _CANCEL_CHECKS = 16
+_PATIENCE_S = 1.0
 
 
 class TritonPythonModel:
@@ -71,10 +72,10 @@ class TritonPythonModel:
                 refuse(sender, str(error))
 
     def finalize(self) -> None:
-        """Stop the threads; Triton asks when no request is left or its patience is over."""
-        self._ticker.stop()
+        """Stop the threads, patiently, but not if they wait for a Triton that has died."""
+        self._ticker.stop(_PATIENCE_S)
+        self._outbox.stop(_PATIENCE_S)
         self._engine.stop()
-        self._outbox.stop()
 
     def _emit(self, emissions: list[Emission]) -> None:
         """Send the tokens of one iteration; runs on the engine's thread."""
@@ -82,14 +83,14 @@ class TritonPythonModel:
         for emission in emissions:
             # A reply that was cancelled while its last iteration ran is no longer there.
             if reply := self._replies.get(emission.request_id):
-                send = self._finish(reply, emission) if emission.final else reply.take(emission.tokens)
-                if send:
+                take = self._take_last if emission.final else Reply.take
+                if send := take(reply, emission):
                     work.append((emission.request_id, send))
         self._outbox.post(work)
 
-    def _finish(self, reply: Reply, emission: Emission) -> Callable[[], None]:
+    def _take_last(self, reply: Reply, emission: Emission) -> Callable[[], None]:
         self._replies.pop(emission.request_id, None)
-        send = reply.finish(emission.tokens, self._engine.timings(emission.request_id))
+        send = reply.finish(emission, self._engine.timings(emission.request_id))
         self._metrics.finished(reply.ask.request.prompt_tokens, reply.output_tokens)
         return send
 

@@ -26,8 +26,7 @@ class EngineMetrics:
         self._labels = {"model": TENSORRT_LLM, "version": version}
         self._families: dict[str, Any] = {}  # a metric dies with its family
         self._gauges = {
-            series: self._metric(series, "GAUGE")
-            for series in gauges(stats.scheduler, now_us=0)
+            series: self._metric(series, "GAUGE") for series in gauges(stats.scheduler, now_us=0)
         }
         self._values: dict[Series, float] = {}
         self._input = self._metric(_length("input"), "HISTOGRAM", buckets=_BUCKETS)

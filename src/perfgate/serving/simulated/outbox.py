@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from queue import SimpleQueue
 
@@ -23,6 +24,7 @@ class Outbox:
         self._queues: list[SimpleQueue[list[Work] | None]] = [SimpleQueue() for _ in range(threads)]
         self._pending = threading.Semaphore(0)
         self._posted = 0
+        self._stopped = False
         self._threads = [
             threading.Thread(target=self._run, args=(queue,), name="sender", daemon=True)
             for queue in self._queues
@@ -37,6 +39,8 @@ class Outbox:
         """Hand over one iteration's work as (key, work)."""
         for _ in range(self._posted):
             self._pending.acquire()
+        if self._stopped:
+            return
         shares: list[list[Work]] = [[] for _ in self._queues]
         for key, one in work:
             shares[key % len(shares)].append(one)
@@ -44,12 +48,15 @@ class Outbox:
         for queue, share in zip(self._queues, shares, strict=True):
             queue.put(share)
 
-    def stop(self) -> None:
-        """End after the work in hand."""
+    def stop(self, patience_s: float) -> None:
+        """End after the work in hand; threads that hang for longer than that are left alone."""
+        self._stopped = True
         for queue in self._queues:
             queue.put(None)
+        deadline = time.monotonic() + patience_s
         for thread in self._threads:
-            thread.join()
+            thread.join(max(0.0, deadline - time.monotonic()))
+        self._pending.release(len(self._threads))  # whoever waits in `post`, waits in vain
 
     def _run(self, queue: SimpleQueue[list[Work] | None]) -> None:
         while (share := queue.get()) is not None:

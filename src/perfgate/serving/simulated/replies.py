@@ -12,6 +12,7 @@ import triton_python_backend_utils as pb_utils
 
 from perfgate.model import ServerTimings
 from perfgate.serving.simulated.asks import Ask
+from perfgate.sim.scheduler import Emission
 
 _FINAL = pb_utils.TRITONSERVER_RESPONSE_COMPLETE_FINAL
 
@@ -35,28 +36,28 @@ class Reply:
         self._closed = False
         self._lock = threading.Lock()  # a cancellation may close the reply amidst an iteration
 
-    def take(self, tokens: tuple[int, ...]) -> Callable[[], None] | None:
+    def take(self, emission: Emission) -> Callable[[], None] | None:
         """Take the tokens of an iteration that is not the last; None if they wait for the end."""
-        self.output_tokens += len(tokens)
+        self.output_tokens += len(emission.tokens)
         if self.ask.streaming:
-            return functools.partial(self._send, tokens)
-        self._held += tokens
+            return functools.partial(self._send, emission.tokens)
+        self._held += emission.tokens
         return None
 
-    def finish(self, tokens: tuple[int, ...], timings: ServerTimings) -> Callable[[], None]:
+    def finish(self, emission: Emission, timings: ServerTimings) -> Callable[[], None]:
         """Take the last tokens, possibly none."""
-        self.output_tokens += len(tokens)
-        return functools.partial(self._send, self._held + tokens, timings)
+        self.output_tokens += len(emission.tokens)
+        return functools.partial(self._send, self._held + emission.tokens, timings)
 
     def close_if_cancelled(self) -> bool:
         """Close without a word if the asker has gone; whether that was so."""
-        if not self._sender.is_cancelled():
-            return False
         with self._lock:
-            if not self._closed:
-                self._closed = True
-                self._sender.send(flags=_FINAL)
-        return True
+            # Triton forgets a request with its final response and may not be asked of it again.
+            if self._closed or not self._sender.is_cancelled():
+                return False
+            self._closed = True
+            self._sender.send(flags=_FINAL)
+            return True
 
     def _send(self, tokens: tuple[int, ...], timings: ServerTimings | None = None) -> None:
         """Send a response, the final one if it has timings."""

@@ -19,10 +19,10 @@ class Ticker:
         """Start the thread."""
         self._thread.start()
 
-    def stop(self) -> None:
-        """End after the call in progress and wait for the thread."""
+    def stop(self, patience_s: float) -> None:
+        """End after the call in progress; one that hangs for longer than that is left alone."""
         self._stopped.set()
-        self._thread.join()
+        self._thread.join(patience_s)
 
     def _run(self) -> None:
         while not self._stopped.wait(self._period_s):

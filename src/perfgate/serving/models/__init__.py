@@ -1,0 +1,1 @@
+"""Triton python-backend models, each copied as `model.py` into the repository that is served."""
