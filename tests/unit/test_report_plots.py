@@ -75,6 +75,13 @@ def test_what_is_unknown_is_not_drawn():
         assert mark not in chart
 
 
+def test_a_curve_without_any_p95_says_so():
+    """The latency panel is not left empty without a word."""
+    point = CurvePoint(4, 144.0, None)
+
+    assert "too few requests for a P95" in curve_chart(Curve(engine="fp8", points=(point,)))
+
+
 def test_no_two_values_of_a_crowded_curve_overlap():
     """Of values that would run into one another the earlier is left out."""
     tree = parsed(curve_chart(samples.sweep().curve, width=NARROW))

@@ -117,9 +117,14 @@ def _latency_panel(curve: Curve, frame: _Frame) -> Markup:
             _ceiling(curve, x, y),
             svg.polyline([(px, py) for px, py, _, _ in placed], "measured"),
             *(_latency_dot(curve, px, py, p) for px, py, p, _ in placed),
-            _values(values, frame.lower[1]),
+            _values(values, frame.lower[1]) if known else _no_p95(frame),
         ]
     )
+
+
+def _no_p95(frame: _Frame) -> Markup:
+    middle = (frame.lower[0] + frame.lower[1]) / 2
+    return svg.text(frame.x.start_px + 8, middle, "too few requests for a P95", class_="value")
 
 
 def _latency_legend(curve: Curve) -> list[tuple[str, str]]:
