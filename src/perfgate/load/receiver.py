@@ -17,7 +17,7 @@ from perfgate.errors import LoadError
 from perfgate.load.spool import Ending, Exchange
 
 STREAM_METHOD = "/inference.GRPCInferenceService/ModelStreamInfer"
-STREAMS_PER_CHANNEL = 8
+STREAMS_PER_CHANNEL = 32
 CONNECT_S = 10.0
 RECONNECT_S = 2.0
 

@@ -8,6 +8,7 @@ from pathlib import Path
 HOST = "127.0.0.1"
 # How long Triton waits for requests in flight when it is told to stop.
 EXIT_TIMEOUT_S = 3
+RESPONSE_THREADS = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,6 +32,9 @@ def server_command(
         "--disable-auto-complete-config",
         f"--id={identity}",
         f"--backend-config=python,shm-region-prefix-name={identity}",
+        # Responses of a decoupled model go through this pool; its default of 32 threads only
+        # contend for one lock.
+        f"--backend-config=python,thread-pool-size={RESPONSE_THREADS}",
         # No port is ever open to the network.
         f"--http-address={HOST}",
         f"--http-port={ports.http}",

@@ -78,9 +78,13 @@ class TritonPythonModel:
         self._engine.stop()
 
     def _emit(self, emissions: list[Emission]) -> None:
-        """Send the tokens of one iteration; runs on the engine's thread."""
+        """Send the tokens of one iteration, last ones first; runs on the engine's thread.
+
+        Whoever has got its last token sends the next request; on a busy machine the others' tokens
+        would hold it up until it misses an iteration.
+        """
         work = []
-        for emission in emissions:
+        for emission in sorted(emissions, key=lambda emission: not emission.final):
             # A reply that was cancelled while its last iteration ran is no longer there.
             if reply := self._replies.get(emission.request_id):
                 take = self._take_last if emission.final else Reply.take

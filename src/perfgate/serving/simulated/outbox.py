@@ -19,7 +19,7 @@ class Outbox:
     ever further behind.
     """
 
-    def __init__(self, *, on_error: Callable[[Exception], None], threads: int = 8) -> None:
+    def __init__(self, *, on_error: Callable[[Exception], None], threads: int = 4) -> None:
         self._on_error = on_error
         self._queues: list[SimpleQueue[list[Work] | None]] = [SimpleQueue() for _ in range(threads)]
         self._pending = threading.Semaphore(0)
