@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -24,10 +25,15 @@ from perfgate.model import (
 )
 from perfgate.provenance import fingerprint, wall_clock
 from perfgate.records import write_run
-from perfgate.serving.metrics import scrape
+from perfgate.serving.metrics import active_requests, scrape
 from perfgate.serving.process import serve
 from perfgate.serving.tokenizer import load_tokenizer, prompts
 from perfgate.setting import Setting
+
+DRAIN_S = 120.0
+# TensorRT-LLM's backend brings its metrics up to date every 100 ms.
+SETTLE_S = 0.3
+_POLL_S = 0.1
 
 TimeRounds = Callable[[Callable[[], None], int], object]
 
@@ -111,8 +117,8 @@ class Rig:
     def _drive(self, point: OperatingPoint, time_rounds: TimeRounds | None) -> LoadRun:
         engine = self.engine(point.engine)
         server = self._server_for(point, engine)
+        before = self._scrape_idle(server)
         started_at = wall_clock()
-        before = self._scrape(server)
         outcome = self._load(point, server, time_rounds or _run_rounds)
         after, gone = ({}, ()) if outcome.faults else self._scrape_after(server)
         return LoadRun(
@@ -127,6 +133,25 @@ class Rig:
             faults=(*outcome.faults, *gone),
         )
 
+    def _scrape_idle(self, server: Server) -> dict[str, float]:
+        """The server's metrics, once the engine has done what an earlier load left it.
+
+        A client that leaves ends its own stream only: Triton's ensembles do not pass a cancellation
+        on to the engine, which goes on to the last token.
+        """
+        metrics = self._scrape(server)
+        if not active_requests(metrics):
+            return metrics
+        deadline = time.monotonic() + DRAIN_S
+        with self._step("let the engine finish the load before"):
+            while active_requests(metrics := self._scrape(server)):
+                if time.monotonic() > deadline:
+                    self._stop()
+                    msg = f"the engine was still busy {DRAIN_S:g} s after the load before"
+                    raise ServerError(msg)
+                time.sleep(_POLL_S)
+        return metrics
+
     def _scrape(self, server: Server) -> dict[str, float]:
         try:
             return scrape(server.metrics_url)
@@ -135,6 +160,7 @@ class Rig:
             raise
 
     def _scrape_after(self, server: Server) -> tuple[dict[str, float], tuple[str, ...]]:
+        time.sleep(SETTLE_S)
         try:
             return self._scrape(server), ()
         except ServerError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import signal
 import threading
@@ -12,6 +13,7 @@ import pytest
 
 from perfgate.errors import LoadError
 from perfgate.load.closed_loop import ClosedLoop
+from perfgate.load.spool import Receiver
 from perfgate.measure.measure import measure
 from perfgate.mock_server import Misbehaviour, MockServer, Script
 from perfgate.model import Policy, RequestStatus, Sampling, Server, Workload
@@ -29,7 +31,13 @@ def prompts(count=200):
     return [f"prompt {index}" for index in range(count)]
 
 
-def loop(server, spool, *, texts=None, deadline_s=PATIENCE_S, stall_s=PATIENCE_S, **options):
+@pytest.fixture(params=list(Receiver), ids=str)
+def loop(request):
+    """Makes a small closed loop, once on each receiver: they must not differ in anything."""
+    return functools.partial(make_loop, receiver=request.param)
+
+
+def make_loop(server, spool, *, texts=None, deadline_s=PATIENCE_S, stall_s=PATIENCE_S, **options):
     """A small closed loop."""
     return ClosedLoop(
         server,
@@ -54,14 +62,14 @@ def drive(load):
     return load.finish(), broke
 
 
-def outcome_of(mocked_server, spool, misbehaviour, *, times=1, **options):
+def outcome_of(loop, mocked_server, spool, misbehaviour, *, times=1, **options):
     """The outcome of a load that meets `misbehaviour` at its tenth request."""
     mocked_server.script = Script(misbehaviour=misbehaviour, after=10, times=times)
     with loop(mocked_server.server, spool, **options) as load:
         return drive(load)
 
 
-def test_a_clean_load(mocked_server, tmp_path):
+def test_a_clean_load(loop, mocked_server, tmp_path):
     """Every request ends with its tokens, the marks are all there, nothing is left behind."""
     told = []
     with loop(mocked_server.server, tmp_path, on_progress=lambda *step: told.append(step)) as load:
@@ -85,7 +93,7 @@ def test_a_clean_load(mocked_server, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_one_request_is_in_flight_for_each_client(mocked_server, tmp_path):
+def test_one_request_is_in_flight_for_each_client(loop, mocked_server, tmp_path):
     """A client sends when its last request has ended, never before, and stamps are in order."""
     with loop(mocked_server.server, tmp_path) as load:
         outcome, _ = drive(load)
@@ -109,10 +117,10 @@ def test_one_request_is_in_flight_for_each_client(mocked_server, tmp_path):
     ],
 )
 def test_a_request_that_fails_is_an_error_and_the_load_goes_on(
-    mocked_server, tmp_path, misbehaviour, words
+    loop, mocked_server, tmp_path, misbehaviour, words
 ):
     """One failed request is recorded with its reason, and all rounds are completed."""
-    outcome, broke = outcome_of(mocked_server, tmp_path, misbehaviour)
+    outcome, broke = outcome_of(loop, mocked_server, tmp_path, misbehaviour)
 
     (failed,) = (one for one in outcome.records if one.status is RequestStatus.ERROR)
     assert words in failed.error
@@ -124,7 +132,7 @@ def test_a_request_that_fails_is_an_error_and_the_load_goes_on(
     assert broke == ""
 
 
-def test_a_hung_request_runs_into_its_deadline(mocked_server, tmp_path):
+def test_a_hung_request_runs_into_its_deadline(loop, mocked_server, tmp_path):
     """Silence in one stream ends with the deadline; the client goes on with a new stream."""
     mocked_server.script = Script(misbehaviour=Misbehaviour.HUNG, after=0, times=1)
     with loop(mocked_server.server, tmp_path, texts=prompts(20_000), deadline_s=0.5) as load:
@@ -138,9 +146,11 @@ def test_a_hung_request_runs_into_its_deadline(mocked_server, tmp_path):
 @pytest.mark.parametrize(
     ("misbehaviour", "tokens"), [(Misbehaviour.WRONG_LENGTH, 7), (Misbehaviour.DUPLICATED, 9)]
 )
-def test_an_orderly_end_with_wrong_tokens_is_vetoed(mocked_server, tmp_path, misbehaviour, tokens):
+def test_an_orderly_end_with_wrong_tokens_is_vetoed(
+    loop, mocked_server, tmp_path, misbehaviour, tokens
+):
     """A token lost or doubled is recorded as it came, and vetoes the measurement."""
-    outcome, _ = outcome_of(mocked_server, tmp_path, misbehaviour)
+    outcome, _ = outcome_of(loop, mocked_server, tmp_path, misbehaviour)
     run = a_load_run(outcome.records, marks_ns=outcome.marks_ns, point=a_point(sampling=SAMPLING))
 
     finished = [record for record in outcome.records if record.status is RequestStatus.OK]
@@ -149,7 +159,7 @@ def test_an_orderly_end_with_wrong_tokens_is_vetoed(mocked_server, tmp_path, mis
     assert "output-length" in [veto.rule for veto in measure(run, Policy()).vetoes]
 
 
-def test_running_totals_are_recognised(tmp_path):
+def test_running_totals_are_recognised(loop, tmp_path):
     """A server that counts all tokens so far is measured like one that counts each message's."""
     with (
         MockServer(Script(misbehaviour=Misbehaviour.CUMULATIVE)) as mock,
@@ -162,16 +172,18 @@ def test_running_totals_are_recognised(tmp_path):
     assert all(record.output_tokens == record.expected_output_tokens for record in finished)
 
 
-def test_a_silent_server_ends_the_load(mocked_server, tmp_path):
+def test_a_silent_server_ends_the_load(loop, mocked_server, tmp_path):
     """When nothing arrives at all, the watchdog ends the load with a fault."""
-    outcome, broke = outcome_of(mocked_server, tmp_path, Misbehaviour.HUNG, times=None, stall_s=0.5)
+    outcome, broke = outcome_of(
+        loop, mocked_server, tmp_path, Misbehaviour.HUNG, times=None, stall_s=0.5
+    )
 
     assert "stalled: no response of any kind for 0.5 s" in broke
     assert outcome.faults[0] in broke
     assert {record.status for record in outcome.records} >= {RequestStatus.OK}
 
 
-def test_a_server_that_dies_ends_the_load(mocked_server, tmp_path):
+def test_a_server_that_dies_ends_the_load(loop, mocked_server, tmp_path):
     """A server stopped in mid-run ends the load promptly, with what was recorded until then."""
     mocked_server.script = Script(itl_s=0.01)
     with loop(mocked_server.server, tmp_path, texts=prompts(20_000)) as load:
@@ -186,7 +198,7 @@ def test_a_server_that_dies_ends_the_load(mocked_server, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_worker_that_is_killed_ends_the_load(mocked_server, tmp_path):
+def test_a_worker_that_is_killed_ends_the_load(loop, mocked_server, tmp_path):
     """A worker killed in mid-run is reported at once, and its finished requests are recovered."""
     with loop(mocked_server.server, tmp_path, texts=prompts(20_000)) as load:
         load.ramp_up()
@@ -200,7 +212,7 @@ def test_a_worker_that_is_killed_ends_the_load(mocked_server, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_prompts_are_never_sent_twice(mocked_server, tmp_path):
+def test_prompts_are_never_sent_twice(loop, mocked_server, tmp_path):
     """When they run out the load stops with a fault instead."""
     with loop(mocked_server.server, tmp_path, texts=prompts(20)) as load:
         outcome, broke = drive(load)
@@ -210,7 +222,7 @@ def test_prompts_are_never_sent_twice(mocked_server, tmp_path):
     assert len(set(mocked_server.prompts)) == len(mocked_server.prompts)
 
 
-def test_an_interrupted_load_leaves_nothing(mocked_server, tmp_path):
+def test_an_interrupted_load_leaves_nothing(loop, mocked_server, tmp_path):
     """An exception in mid-run ends the worker and removes its files."""
     pids = []
 
@@ -227,7 +239,7 @@ def test_an_interrupted_load_leaves_nothing(mocked_server, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_no_server_is_an_error_before_anything_starts(tmp_path):
+def test_no_server_is_an_error_before_anything_starts(loop, tmp_path):
     """An address where nobody listens is named, and no worker is started."""
     server = Server(grpc_url="127.0.0.1:9", http_url="", metrics_url="", simulated=True)
 
@@ -237,7 +249,7 @@ def test_no_server_is_an_error_before_anything_starts(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_load_is_a_context_manager(mocked_server, tmp_path):
+def test_a_load_is_a_context_manager(loop, mocked_server, tmp_path):
     """Used without `with` it says what to do."""
     with pytest.raises(LoadError, match="use ClosedLoop as a context manager"):
         loop(mocked_server.server, tmp_path).ramp_up()

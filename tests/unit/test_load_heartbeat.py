@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 
 import pytest
@@ -28,23 +27,31 @@ def lags_ns(path):
 
 
 def test_a_stall_is_charged_to_every_beat_it_swallowed(tmp_path, control):
-    """A loop blocked for 50 ms makes eight beats of 5 ms that are 10 ms late or more, not one."""
+    """A loop that comes round 50 ms late makes eight beats of 5 ms that are 10 ms late or more."""
     spool = SpoolWriter(tmp_path / "spool")
     heart = Heartbeat(spool, control)
 
-    async def block():
-        beating = asyncio.create_task(heart.run())
-        await asyncio.sleep(0)
-        time.sleep(0.05)  # noqa: ASYNC251 - the stall that the test is about
-        for _ in range(20):  # a beat that is overdue takes one turn of the loop
-            await asyncio.sleep(0)
-        beating.cancel()
-
-    asyncio.run(block())
+    heart.start(time.perf_counter_ns() - 50_000_000)
+    heart.beat()
     heart.flush()
     spool.close()
 
     assert sum(lag >= 10_000_000 for lag in lags_ns(tmp_path / "spool")) >= 8
+
+
+def test_no_beat_is_taken_before_it_is_due(tmp_path, control):
+    """A loop that comes round early leaves the grid alone."""
+    spool = SpoolWriter(tmp_path / "spool")
+    heart = Heartbeat(spool, control)
+
+    heart.start(time.perf_counter_ns() + 10**12)
+    due_ns = heart.due_ns
+    heart.beat()
+    heart.flush()
+    spool.close()
+
+    assert heart.due_ns == due_ns
+    assert lags_ns(tmp_path / "spool") == []
 
 
 def test_beats_are_spooled_as_they_come(tmp_path, control):

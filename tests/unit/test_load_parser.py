@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from perfgate.load.parser import are_cumulative, parse_exchange, settle_counts
-from perfgate.load.receiver import ERROR_TAG, FINAL_MARK
 from perfgate.load.spool import Ending, Exchange
+from perfgate.load.wire import ERROR_TAG, FINAL_MARK
 from perfgate.model import RequestStatus
 from tests.unit.factories import a_record
 from tests.unit.messages import final_message, refusal, token_message

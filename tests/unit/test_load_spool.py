@@ -14,6 +14,7 @@ from perfgate.load.spool import (
     Ending,
     Exchange,
     Plan,
+    Receiver,
     SpoolWriter,
     read_plan,
     read_spool,
@@ -61,7 +62,14 @@ def test_no_spool_has_no_frames(tmp_path):
 
 def test_a_plan_comes_back_as_it_was(tmp_path):
     """Requests are bytes and stay so."""
-    plan = Plan(address="a:1", concurrency=2, deadline_s=1.5, stall_s=2.5, requests=[b"\xff", b""])
+    plan = Plan(
+        address="a:1",
+        receiver=Receiver.GRPC,
+        concurrency=2,
+        deadline_s=1.5,
+        stall_s=2.5,
+        requests=[b"\xff", b""],
+    )
     write_plan(tmp_path / "plan", plan)
 
     assert read_plan(tmp_path / "plan") == plan

@@ -18,6 +18,8 @@ from tests.unit.planted import ROOT
 
 pytestmark = pytest.mark.unit
 
+ACTIVE = 'nv_trt_llm_request_metrics{model="tensorrt_llm",request_type="active",version="1"}'
+
 
 class Observer:
     """Remembers what it is told."""
@@ -46,6 +48,7 @@ class Servers:
         self.boots = []
         self.running = 0
         self.scrapes_left = None
+        self.active = []
 
     @contextmanager
     def serve(self, engine, serving, *, workdir):  # noqa: ARG002 - the signature is Triton's
@@ -58,13 +61,13 @@ class Servers:
         finally:
             self.running -= 1
 
-    def scrape(self, url):  # noqa: ARG002 - a mocked server has no metrics
+    def scrape(self, url):  # noqa: ARG002 - planted metrics
         """Answer as often as `scrapes_left` says, then as a dead server does."""
         if self.scrapes_left is not None:
             if not self.scrapes_left:
                 raise ServerError("no metrics from nowhere: connection refused")
             self.scrapes_left -= 1
-        return {}
+        return {ACTIVE: self.active.pop(0) if self.active else 0.0}
 
 
 @pytest.fixture
@@ -165,6 +168,28 @@ def test_a_server_that_dies_at_the_very_end_vetoes_the_point(rig, servers):
     measurement = rig.measure(small("fp8-b16-c16"))
 
     assert "faults" in {veto.rule for veto in measurement.vetoes}
+    assert servers.running == 0
+
+
+def test_a_point_waits_for_what_an_earlier_load_left_in_the_engine(rig, servers, monkeypatch):
+    """Requests whose client has gone still run: no load starts beside them."""
+    monkeypatch.setattr(rig_module, "_POLL_S", 0.0)
+    servers.active = [3.0, 2.0, 0.0]
+
+    rig.measure(small("fp8-b16-c16"))
+
+    assert servers.active == []
+    assert "let the engine finish the load before" in rig._observer.steps
+
+
+def test_an_engine_that_never_gets_idle_fails_the_point(rig, servers, monkeypatch):
+    """After the patience the point is unmeasured and its server stopped."""
+    monkeypatch.setattr(rig_module, "DRAIN_S", 0.0)
+    servers.active = [1.0] * 1000
+
+    with pytest.raises(ServerError, match="still busy"):
+        rig.measure(small("fp8-b16-c16"))
+
     assert servers.running == 0
 
 

@@ -19,7 +19,7 @@ from perfgate.load.planner import (
     requests_planned,
 )
 from perfgate.load.process import WorkerProcess
-from perfgate.load.spool import Beat, Beats, End, Exchange, Plan
+from perfgate.load.spool import Beat, Beats, End, Exchange, Plan, Receiver
 from perfgate.load.tensors import fetch_inputs
 from perfgate.model import ClientAudit, RequestRecord, Server, Workload
 
@@ -64,6 +64,7 @@ class ClosedLoop:
         prompts: Sequence[str],
         *,
         spool: Path,
+        receiver: Receiver = Receiver.FAST,
         on_progress: Progress | None = None,
         request_deadline_s: float = REQUEST_DEADLINE_S,
         stall_s: float = STALL_S,
@@ -72,6 +73,7 @@ class ClosedLoop:
         self._workload = workload
         self._prompts = prompts
         self._spool = spool
+        self._receiver = receiver
         self._on_progress = on_progress
         self._deadline_s = request_deadline_s
         self._stall_s = stall_s
@@ -132,6 +134,7 @@ class ClosedLoop:
         inputs = fetch_inputs(self._server.grpc_url, self._server.model)
         return Plan(
             address=self._server.grpc_url,
+            receiver=self._receiver,
             concurrency=self._workload.concurrency,
             deadline_s=self._deadline_s,
             stall_s=self._stall_s,

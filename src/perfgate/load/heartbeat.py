@@ -1,8 +1,7 @@
-"""How late the worker's event loop turns: what arrivals suffer too, measured all the time."""
+"""How late the worker's event loop turns: what sends suffer too, measured all the time."""
 
 from __future__ import annotations
 
-import asyncio
 import resource
 from time import perf_counter_ns
 from typing import Final
@@ -15,7 +14,7 @@ BEATS_PER_FRAME: Final = 200
 
 
 class Heartbeat:
-    """Wakes on a fixed grid and records how late each wake-up came.
+    """Records, on a fixed grid, how late the event loop came to each beat.
 
     The grid is absolute, so that a long stall is charged to every beat it swallowed, not to one.
     """
@@ -24,14 +23,17 @@ class Heartbeat:
         self._spool = spool
         self._control = control
         self._beats: list[Beat] = []
+        self.due_ns = 0
 
-    async def run(self) -> None:
-        """Beat until cancelled."""
-        due_ns = perf_counter_ns()
-        while True:
-            due_ns += PERIOD_NS
-            await asyncio.sleep(max(0, due_ns - perf_counter_ns()) / 1e9)
-            self._take(due_ns)
+    def start(self, now_ns: int) -> None:
+        """Lay the grid: the first beat is due a period from now."""
+        self.due_ns = now_ns + PERIOD_NS
+
+    def beat(self) -> None:
+        """Take every beat that is due; call it at `due_ns` or whenever the loop comes round."""
+        while self.due_ns <= perf_counter_ns():
+            self._take(self.due_ns)
+            self.due_ns += PERIOD_NS
 
     def flush(self) -> None:
         """Spool the beats taken since the last full frame."""

@@ -8,7 +8,7 @@ still there. A whole spool ends with an End frame.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from enum import IntEnum
+from enum import IntEnum, StrEnum
 from pathlib import Path
 
 import msgspec
@@ -21,10 +21,18 @@ LOG_FILE = "worker.log"
 _LENGTH_BYTES = 4
 
 
+class Receiver(StrEnum):
+    """Which code reads the socket."""
+
+    FAST = "fast"  # our own HTTP/2 on epoll, stamped by the kernel
+    GRPC = "grpc"  # grpc.aio, stamped when Python reads
+
+
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """All that the worker needs: `requests[i]` for i < concurrency is client i's first."""
 
     address: str
+    receiver: Receiver
     concurrency: int
     deadline_s: float
     stall_s: float

@@ -6,6 +6,7 @@ import http.client
 import re
 import urllib.error
 import urllib.request
+from collections.abc import Mapping
 
 from perfgate.errors import ServerError
 
@@ -14,6 +15,7 @@ _TIMEOUT_S = 10.0
 _SAMPLE = re.compile(
     r'(?P<series>[A-Za-z_:][\w:]*(?:\{(?:[^"}]|"(?:[^"\\]|\\.)*")*\})?)\s+(?P<value>\S+)(?:\s+\S+)?'
 )
+_ACTIVE = re.compile(r'nv_trt_llm_request_metrics\{.*request_type="active".*\}')
 
 
 def scrape(url: str) -> dict[str, float]:
@@ -25,6 +27,11 @@ def scrape(url: str) -> dict[str, float]:
         msg = f"no metrics from {url}: {error}. Is Triton running?"
         raise ServerError(msg) from error
     return parse(text)
+
+
+def active_requests(metrics: Mapping[str, float]) -> float | None:
+    """How many requests the engine holds, waiting ones too; None if it does not say."""
+    return next((value for name, value in metrics.items() if _ACTIVE.fullmatch(name)), None)
 
 
 def parse(text: str) -> dict[str, float]:

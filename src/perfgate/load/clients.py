@@ -1,0 +1,115 @@
+"""The closed loop's bookkeeping: who sends what next, and when the load is over.
+
+No socket, no clock and no event loop: the transports (`grpc_aio`, `epoll`) ask it what to send
+and tell it what came.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from perfgate.load.control import Cell, ControlBlock
+from perfgate.load.spool import Ending, Exchange, Plan, SpoolWriter
+
+
+class Clients:
+    """Closed-loop clients, each with at most one request in flight.
+
+    `on_stop` is called once when the load has to end on its own; `faults` says why.
+    """
+
+    def __init__(self, plan: Plan, spool: SpoolWriter, control: ControlBlock) -> None:
+        self.plan = plan
+        self.faults: list[str] = []
+        self.stopped = False
+        self.on_stop: Callable[[], None] = lambda: None
+        self.in_flight: dict[int, Exchange] = {}
+        self._spool = spool
+        self._control = control
+        self._begun: set[int] = set()
+        self._next = plan.concurrency
+        self._failed = 0
+        self._settled_messages = 0
+        self._seen = (-1, 0)
+
+    def stop(self) -> None:
+        """End the load: nothing more is drawn."""
+        if not self.stopped:
+            self.stopped = True
+            self.on_stop()
+
+    def fail(self, fault: str) -> None:
+        """End the load on its own, for this reason; a load that is ending anyway has none."""
+        if not self.stopped:
+            self.faults.append(fault)
+            self.stop()
+
+    def draw(self, client: int, due_ns: int) -> Exchange | None:
+        """The client's next request, or None if the load is over."""
+        if self.stopped:
+            return None
+        if client not in self._begun:
+            self._begun.add(client)
+            index = client
+        elif self._next < len(self.plan.requests):
+            index, self._next = self._next, self._next + 1
+        else:
+            self.fail(
+                f"all {len(self.plan.requests)} prompts were used before the load was stopped;"
+                " a prompt sent twice could be answered from the KV cache. Plan more prompts."
+            )
+            return None
+        exchange = Exchange(index=index, client=client, due_ns=due_ns, stamps_ns=[], messages=[])
+        self.in_flight[client] = exchange
+        return exchange
+
+    def settle(self, exchange: Exchange) -> None:
+        """Spool an ended exchange and count it."""
+        if self.in_flight.get(exchange.client) is exchange:
+            del self.in_flight[exchange.client]
+        self._settled_messages += len(exchange.messages)
+        self._spool.write(exchange)
+        if exchange.ending is Ending.STOPPED:
+            return
+        self._count(exchange)
+        if exchange.ending is not Ending.FINAL:
+            self._failed += 1
+        if self._failed >= self.plan.concurrency:
+            self.fail(
+                f"gave up after {self._failed} failed requests, as many as there are clients;"
+                f" the last with: {exchange.error or 'an error message'}"
+            )
+
+    def overdue(self, now_ns: int) -> list[Exchange]:
+        """The requests in flight that are past their deadline and have not been given up yet."""
+        limit_ns = now_ns - int(self.plan.deadline_s * 1e9)
+        late = [
+            exchange
+            for exchange in self.in_flight.values()
+            if exchange.sent_ns and exchange.sent_ns < limit_ns and not exchange.error
+        ]
+        for exchange in late:
+            exchange.error = f"no final response within {self.plan.deadline_s:g} s"
+        return late
+
+    def watch(self, now_ns: int) -> None:
+        """End the whole load when nothing has arrived at all for too long."""
+        received = self._settled_messages + sum(
+            len(exchange.messages) for exchange in self.in_flight.values()
+        )
+        seen, seen_ns = self._seen
+        if received != seen:
+            self._seen = (received, now_ns)
+        elif now_ns - seen_ns > self.plan.stall_s * 1e9:
+            self.fail(
+                f"stalled: no response of any kind for {self.plan.stall_s:g} s with"
+                f" {len(self.in_flight)} requests in flight"
+            )
+
+    def _count(self, exchange: Exchange) -> None:
+        control = self._control
+        control[Cell.FINISHED] += 1
+        if exchange.index < self.plan.concurrency:
+            if control[Cell.FIRSTS] + 1 == self.plan.concurrency:
+                control[Cell.FINISHED_AT_MARK] = control[Cell.FINISHED]
+            control[Cell.FIRSTS] += 1

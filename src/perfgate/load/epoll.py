@@ -1,0 +1,260 @@
+"""The fast receiver: sockets of our own on one epoll loop, stamped by the kernel.
+
+No thread, no future and no copy stands between a packet and its stamp. The connection itself is
+`http2`, which knows nothing of sockets.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import socket
+import sys
+from collections.abc import Callable
+from time import perf_counter_ns
+from typing import Final
+
+from perfgate.errors import LoadError
+from perfgate.load.clients import Clients
+from perfgate.load.heartbeat import Heartbeat
+from perfgate.load.http2 import Connection, ProtocolError
+from perfgate.load.kernel_clock import ANCILLARY_BYTES, KernelClock, request_stamps
+from perfgate.load.spool import Ending, Exchange
+from perfgate.load.wire import CONNECT_S, RECONNECT_S, STREAM_METHOD, ending_of, unreachable
+
+STREAMS_PER_CONNECTION = 8
+_READ_BYTES: Final = 65_536
+_WATCH_NS: Final = 100_000_000
+
+
+def run(clients: Clients, heartbeat: Heartbeat, ready: Callable[[], None]) -> None:
+    """Connect, call `ready`, wait for the start, drive the load until it is stopped."""
+    loop = _Loop(clients, heartbeat)
+    try:
+        loop.connect()
+    except LoadError as error:
+        clients.faults.append(str(error))
+        return
+    ready()
+    loop.drive()
+
+
+class _Link:
+    """A socket and the HTTP/2 connection on it."""
+
+    def __init__(self, address: str, timeout_s: float) -> None:
+        self.http2 = Connection(address)
+        self._address = address
+        self._writing = False
+        host, _, port = address.rpartition(":")
+        try:
+            self.socket = socket.create_connection((host.strip("[]"), int(port)), timeout_s)
+            self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            request_stamps(self.socket)
+            while not self.http2.ready:
+                self.socket.sendall(self.http2.out)
+                self.http2.out.clear()
+                if not (data := self.socket.recv(_READ_BYTES)):
+                    raise unreachable(address, timeout_s)
+                self.http2.receive(data, 0)
+        except (OSError, ProtocolError) as error:
+            raise unreachable(address, timeout_s) from error
+        self.socket.setblocking(False)  # noqa: FBT003 - the method's own argument
+
+    def write(self, epoll: select.epoll) -> None:
+        """Send what is to be sent, the rest when the socket takes more; OSError if it is gone."""
+        out = self.http2.out
+        while out:
+            try:
+                del out[: self.socket.send(out)]
+            except BlockingIOError:
+                break
+        if self._writing != bool(out):
+            self._writing = bool(out)
+            wanted = select.EPOLLIN | (select.EPOLLOUT if out else 0)
+            epoll.modify(self.socket, wanted)
+
+
+class _Client:
+    """One closed-loop client: its stream and the request it is waiting for."""
+
+    def __init__(self, loop: _Loop, number: int) -> None:
+        self._loop = loop
+        self._clients = loop.clients
+        self._number = number
+        self._exchange: Exchange | None = None
+        self._stream = 0
+        self.link: _Link | None = None
+
+    def open(self, link: _Link) -> None:
+        """Open a stream on `link`."""
+        self.link = link
+        self._stream = link.http2.open(STREAM_METHOD, self._deliver, self._ended)
+
+    def begin(self, due_ns: int) -> None:
+        """Send the next request, unless the load is over."""
+        exchange = self._exchange = self._clients.draw(self._number, due_ns)
+        if exchange is not None and self.link is not None:
+            exchange.sent_ns = perf_counter_ns()
+            self.link.http2.send(self._stream, self._clients.plan.requests[exchange.index])
+            self._loop.dirty[self.link] = None
+
+    def give_up(self, ending: Ending, now_ns: int) -> None:
+        """End the request in flight without an answer, and its stream with it."""
+        if self._exchange is not None and self.link is not None:
+            self.link.http2.cancel(self._stream)
+            self._loop.dirty[self.link] = None
+            self._finish(ending, now_ns)
+
+    def _deliver(self, stamp_ns: int, message: bytes) -> None:
+        """Keep a message and its stamp: the hot path."""
+        exchange = self._exchange
+        if exchange is None:
+            return  # a response that nobody waits for; the next request finds it out
+        exchange.stamps_ns.append(stamp_ns)
+        exchange.messages.append(message)
+        if (ending := ending_of(message)) is not None:
+            if ending is not Ending.FINAL and self.link is not None:
+                self.link.http2.cancel(self._stream)
+            self._finish(ending, stamp_ns)
+
+    def _ended(self, reason: str) -> None:
+        if self._exchange is not None:
+            self._exchange.error = reason
+            self._finish(Ending.BROKEN, perf_counter_ns())
+
+    def _finish(self, ending: Ending, at_ns: int) -> None:
+        """Send the next request first, then put the last one away, which takes longer."""
+        exchange = self._exchange
+        if exchange is None:
+            return
+        exchange.ending, exchange.finished_ns, self._exchange = ending, at_ns, None
+        if ending is Ending.FINAL:
+            self.begin(at_ns)
+            self._clients.settle(exchange)
+        else:
+            self._clients.settle(exchange)
+            if ending is not Ending.STOPPED:
+                self._loop.reopen(self, at_ns)
+
+
+class _Loop:
+    """All clients and their connections."""
+
+    def __init__(self, clients: Clients, heartbeat: Heartbeat) -> None:
+        self.clients = clients
+        self.dirty: dict[_Link, None] = {}  # links to be written, in order
+        self._heartbeat = heartbeat
+        self._clock = KernelClock()
+        self._epoll = select.epoll()
+        self._links: dict[int, _Link] = {}
+        self._all = [_Client(self, number) for number in range(clients.plan.concurrency)]
+        self._stdin = sys.stdin.fileno()
+        self._started = False
+        self._watch_ns = 0
+
+    def connect(self) -> None:
+        """Open every connection and every stream, so that no request pays for one."""
+        for number, client in enumerate(self._all):
+            # Neighbours share a connection, so that the first requests arrive in their order.
+            if number % STREAMS_PER_CONNECTION == 0:
+                link = self._link(CONNECT_S)
+            client.open(link)
+        self.dirty.update(dict.fromkeys(self._links.values()))
+        self._write_dirty()
+        self._heartbeat.start(perf_counter_ns())
+
+    def drive(self) -> None:
+        """Turn until the load is stopped."""
+        self._epoll.register(self._stdin, select.EPOLLIN)
+        while not self.clients.stopped:
+            timeout_s = (self._heartbeat.due_ns - perf_counter_ns()) / 1e9
+            for descriptor, _ in self._epoll.poll(max(0.0, timeout_s)):
+                if descriptor == self._stdin:
+                    self._listen_to_parent()
+                elif link := self._links.get(descriptor):
+                    self._serve(link)
+            self._write_dirty()
+            if perf_counter_ns() >= self._heartbeat.due_ns:
+                self._heartbeat.beat()
+                self._watch()
+        now_ns = perf_counter_ns()
+        for client in self._all:
+            client.give_up(Ending.STOPPED, now_ns)
+        if step_ns := self._clock.stepped_ns():
+            self.clients.faults.append(
+                f"the wall clock was set by {step_ns / 1e6:.1f} ms during the load: the kernel's"
+                " arrival stamps cannot be trusted"
+            )
+
+    def reopen(self, client: _Client, at_ns: int) -> None:
+        """Give a client whose request failed a new stream, on a new connection if need be."""
+        if self.clients.stopped:
+            return
+        link = client.link
+        if link is None or link.http2.leaving or link.socket.fileno() not in self._links:
+            others = [one for one in self._links.values() if not one.http2.leaving]
+            try:
+                link = others[0] if others else self._link(RECONNECT_S)
+            except LoadError as error:
+                self.clients.fail(str(error))
+                return
+        client.open(link)
+        self.dirty[link] = None
+        client.begin(at_ns)
+
+    def _link(self, timeout_s: float) -> _Link:
+        link = _Link(self.clients.plan.address, timeout_s)
+        self._links[link.socket.fileno()] = link
+        self._epoll.register(link.socket, select.EPOLLIN)
+        return link
+
+    def _serve(self, link: _Link) -> None:
+        """Read what came on one connection and hand it on with its stamp."""
+        try:
+            data, ancillary, _, _ = link.socket.recvmsg(_READ_BYTES, ANCILLARY_BYTES)
+            if not data:
+                self._lose(link, "UNAVAILABLE: the server closed the connection")
+                return
+            link.http2.receive(data, self._clock.stamp(ancillary, perf_counter_ns()))
+        except BlockingIOError:
+            pass
+        except (OSError, ProtocolError) as error:
+            self._lose(link, f"UNAVAILABLE: {error}")
+        if link.http2.out:
+            self.dirty[link] = None
+
+    def _lose(self, link: _Link, reason: str) -> None:
+        self.dirty.pop(link, None)
+        del self._links[link.socket.fileno()]
+        link.socket.close()
+        link.http2.lost(reason)
+
+    def _write_dirty(self) -> None:
+        while self.dirty:
+            link = next(iter(self.dirty))
+            del self.dirty[link]
+            try:
+                link.write(self._epoll)
+            except OSError as error:
+                self._lose(link, f"UNAVAILABLE: {error}")
+
+    def _watch(self) -> None:
+        """End requests past their deadline, and the whole load when nothing arrives at all."""
+        now_ns = perf_counter_ns()
+        if not self._started or now_ns < self._watch_ns:
+            return
+        self._watch_ns = now_ns + _WATCH_NS
+        for exchange in self.clients.overdue(now_ns):
+            self._all[exchange.client].give_up(Ending.DEADLINE, now_ns)
+        self.clients.watch(now_ns)
+
+    def _listen_to_parent(self) -> None:
+        """Start at the first byte of standard input, stop at its end."""
+        if not os.read(self._stdin, 64):
+            self.clients.stop()
+        elif not self._started:
+            self._started = True
+            now_ns = perf_counter_ns()
+            for client in self._all:
+                client.begin(now_ns)
