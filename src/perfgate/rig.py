@@ -6,6 +6,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Protocol, Self
 
@@ -14,6 +15,7 @@ from perfgate.errors import LoadError, PerfGateError, ServerError
 from perfgate.load.closed_loop import ClosedLoop, LoadOutcome
 from perfgate.load.planner import prompts_needed
 from perfgate.measure.measure import measure
+from perfgate.measure.validity import only_disturbed
 from perfgate.model import (
     Engine,
     EngineSpec,
@@ -24,7 +26,7 @@ from perfgate.model import (
     ServingSpec,
 )
 from perfgate.provenance import fingerprint, wall_clock
-from perfgate.records import write_run
+from perfgate.records import SUFFIX, write_run
 from perfgate.serving.metrics import active_requests, scrape
 from perfgate.serving.process import serve
 from perfgate.serving.tokenizer import load_tokenizer, prompts
@@ -110,6 +112,21 @@ class Rig:
         return self._measured[point.id]
 
     def _measure(self, point: OperatingPoint, time_rounds: TimeRounds | None) -> Measurement:
+        """Measure the point; once more, in place, if other work on the machine disturbed it.
+
+        The rules that decide so never look at a number that is judged. Both runs are kept.
+        """
+        first = self._measure_once(point, time_rounds)
+        if not only_disturbed(first.vetoes):
+            return first
+        disturbed = Path(first.records)
+        kept = disturbed.rename(disturbed.with_name(f"{point.id}.disturbed{SUFFIX}"))
+        rules = ", ".join(veto.rule for veto in first.vetoes)
+        second = self._measure_once(point, None)
+        note = f"measured a second time, as the first was disturbed ({rules}): {kept.name}"
+        return replace(second, notes=(*second.notes, note))
+
+    def _measure_once(self, point: OperatingPoint, time_rounds: TimeRounds | None) -> Measurement:
         run = self._drive(point, time_rounds)
         path = write_run(self.records, run)  # before anything is concluded from it
         return measure(run, self._setting.suite.policy, records=str(path))

@@ -126,3 +126,23 @@ def test_silence_ends_the_load_and_any_message_is_no_silence(clients):
     clients.watch(8 * SECOND + 1)
 
     assert "stalled: no response of any kind for 2 s with 1 requests" in clients.faults[0]
+
+
+def test_a_draining_load_is_over_with_its_last_request(clients):
+    """What is in flight may end, nothing follows it."""
+    exchange = clients.draw(0, 0)
+    clients.drain()
+    assert clients.draw(1, 0) is None
+    assert not clients.stopped
+    exchange.ending = Ending.FINAL
+    clients.settle(exchange)
+
+    assert clients.stopped
+    assert clients.drained
+
+
+def test_a_load_with_nothing_in_flight_drains_at_once(clients):
+    """There is nothing to wait for."""
+    clients.drain()
+
+    assert clients.drained

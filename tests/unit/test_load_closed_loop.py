@@ -93,6 +93,17 @@ def test_a_clean_load(loop, mocked_server, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_load_ends_with_every_request_answered(loop, mocked_server, tmp_path):
+    """Requests in flight at the end of the last round may end: no stream is cut off."""
+    mocked_server.script = Script(itl_s=0.02)
+    with loop(mocked_server.server, tmp_path) as load:
+        outcome, _ = drive(load)
+
+    asked = len(mocked_server.prompts)
+    assert [record.status for record in outcome.records] == [RequestStatus.OK] * asked
+    assert asked > WORKLOAD.concurrency + SAMPLING.rounds * SAMPLING.round_requests
+
+
 def test_one_request_is_in_flight_for_each_client(loop, mocked_server, tmp_path):
     """A client sends when its last request has ended, never before, and stamps are in order."""
     with loop(mocked_server.server, tmp_path) as load:

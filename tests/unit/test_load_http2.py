@@ -337,3 +337,18 @@ def test_no_bytes_break_the_reader_itself(pieces, whole):
             client.receive(frame(kind, 0x25 * kind % 64, number, piece) if whole else piece, 0)
     except ProtocolError:
         pass
+
+
+def test_a_half_closed_call_is_ended_by_the_server():
+    """The client has nothing more to say; the server's end is heard as any other."""
+    peer = Peer()
+    number = peer.open()
+    peer.client.half_close(number)
+    peer.exchange()
+    assert any(isinstance(event, h2.events.StreamEnded) for event in peer.events)
+    assert peer.client.calls == 1
+    peer.h2.send_headers(number, [("grpc-status", "0")], end_stream=True)
+    peer.exchange()
+
+    assert peer.client.calls == 0
+    assert peer.ends == [HALF_CLOSED]

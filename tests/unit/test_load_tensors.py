@@ -57,7 +57,7 @@ def test_an_input_of_another_type_is_refused():
 def test_a_request_asks_for_an_exact_length(shape, rank):
     """min_tokens equals max_tokens and end_id matches nothing; shapes follow the model's."""
     inputs = choose_inputs("m", metadata(*REQUIRED_INPUTS, *OPTIONAL_INPUTS, shape=shape))
-    encoded = serialise_request(inputs, index=7, prompt="añb", output_tokens=300)
+    encoded = serialise_request(inputs, index=7, prompt="añb", output_tokens=300, count_input=True)
 
     request = service_pb2.ModelInferRequest.FromString(encoded)
     raw = dict(
@@ -70,6 +70,7 @@ def test_a_request_asks_for_an_exact_length(shape, rank):
     assert raw["min_tokens"] == (300).to_bytes(8, "little")
     assert raw["end_id"] == b"\xff\xff\xff\xff"
     assert raw["stream"] == raw["return_num_output_tokens"] == b"\x01"
+    assert raw["return_num_input_tokens"] == b"\x01"
     assert {tuple(tensor.shape) for tensor in request.inputs} == {(1,) * rank}
     assert request.parameters["triton_enable_empty_final_response"].bool_param
 

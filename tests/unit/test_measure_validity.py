@@ -7,8 +7,8 @@ from dataclasses import replace
 import pytest
 
 from perfgate.measure.measure import measure
-from perfgate.measure.validity import RULES
-from perfgate.model import Policy, RequestStatus, Sampling
+from perfgate.measure.validity import RULES, only_disturbed
+from perfgate.model import Policy, RequestStatus, Sampling, ServerTimings
 from tests.unit.factories import a_point, a_steady_run
 
 pytestmark = pytest.mark.unit
@@ -43,6 +43,25 @@ def with_metrics(before, after):
     return replace(CLEAN, server_before=before, server_after=after)
 
 
+def delivered_late(by_ns):
+    """The clean run, its tokens said by the engine every 100 ms and its ends heard that late."""
+    records = tuple(
+        replace(
+            record,
+            server=ServerTimings(
+                arrival_ns=record.sent_ns,
+                first_scheduled_ns=record.sent_ns,
+                first_token_ns=record.finished_ns
+                - by_ns
+                - 100_000_000 * (record.output_tokens - 1),
+                last_token_ns=record.finished_ns - by_ns,
+            ),
+        )
+        for record in CLEAN.records
+    )
+    return replace(CLEAN, records=records)
+
+
 BROKEN = {
     "faults": replace(CLEAN, faults=("the server is gone",)),
     "failed-requests": with_record(status=RequestStatus.ERROR, error="out of memory"),
@@ -54,6 +73,7 @@ BROKEN = {
     "client-lag": with_audit(lag_p99_s=0.011),
     "late-sends": with_audit(late_sends=1),
     "simulator-lateness": with_metrics({BUSY: 1.0, LATE: 1.0}, {BUSY: 11.0, LATE: 1.3}),
+    "simulator-delivery": delivered_late(101_000_000),
     "server-tokens": with_metrics({TOKENS: 5.0}, {TOKENS: 5.0 + SENT - 1}),
 }
 
@@ -116,3 +136,27 @@ def test_an_idle_simulator_has_no_lateness():
 def test_every_rule_says_what_it_objects_to():
     """Each rule has a docstring, which the documentation of vetoes rests on."""
     assert all(rule.__doc__ for rule in RULES)
+
+
+def test_tokens_delivered_within_an_iteration_are_in_time():
+    """Up to one iteration, the client's next request still meets the next one."""
+    assert vetoed(delivered_late(99_000_000)) == []
+
+
+def test_delivery_is_judged_of_simulated_engines_only():
+    """A real engine's clock need not be the client's."""
+    run = delivered_late(101_000_000)
+    real = replace(run, fingerprint=replace(run.fingerprint, simulated=False))
+
+    assert vetoed(real) == []
+
+
+def test_a_second_try_is_for_disturbances_alone():
+    """A failed request or a wrong length is the server's: trying again would hide it."""
+    disturbed = measure(BROKEN["client-lag"], Policy()).vetoes
+    wrong = measure(BROKEN["output-length"], Policy()).vetoes
+
+    assert only_disturbed(disturbed)
+    assert not only_disturbed(wrong)
+    assert not only_disturbed((*disturbed, *wrong))
+    assert not only_disturbed(())

@@ -8,8 +8,9 @@ import pytest
 from perfgate import rig as rig_module
 from perfgate.errors import NoSamplesError, ServerError
 from perfgate.hardware import load_profile
+from perfgate.measure import measure as measure_module
 from perfgate.mock_server import Misbehaviour, MockServer, Script
-from perfgate.model import Sampling, Target, Workload
+from perfgate.model import Sampling, Target, Veto, Workload
 from perfgate.records import read_run
 from perfgate.rig import Rig
 from perfgate.setting import Setting
@@ -169,6 +170,43 @@ def test_a_server_that_dies_at_the_very_end_vetoes_the_point(rig, servers):
 
     assert "faults" in {veto.rule for veto in measurement.vetoes}
     assert servers.running == 0
+
+
+def disturb(monkeypatch, times):
+    """Let the first `times` measurements be vetoed for a busy machine."""
+    left = [times]
+
+    def measure(run, policy, *, records=""):
+        measurement = measure_module.measure(run, policy, records=records)
+        left[0] -= 1
+        lag = Veto(rule="client-lag", message="the load client woke up late")
+        return replace(measurement, vetoes=(lag,)) if left[0] >= 0 else measurement
+
+    monkeypatch.setattr(rig_module, "measure", measure)
+
+
+def test_a_disturbed_point_is_measured_once_more(rig, servers, monkeypatch):
+    """The second try counts and says why there was one; the first one's records are kept."""
+    disturb(monkeypatch, times=1)
+
+    measurement = rig.measure(small("fp8-b16-c16"))
+
+    assert measurement.vetoes == ()
+    assert "the first was disturbed (client-lag)" in measurement.notes[-1]
+    assert {path.name for path in rig.records.iterdir()} == {
+        "fp8-b16-c16.jsonl.gz",
+        "fp8-b16-c16.disturbed.jsonl.gz",
+    }
+    assert servers.boots == ["fp8-b16"]
+
+
+def test_a_point_disturbed_twice_stays_vetoed(rig, monkeypatch):
+    """There is no third try: the machine is too busy, and that is the verdict."""
+    disturb(monkeypatch, times=2)
+
+    measurement = rig.measure(small("fp8-b16-c16"))
+
+    assert [veto.rule for veto in measurement.vetoes] == ["client-lag"]
 
 
 def test_a_point_waits_for_what_an_earlier_load_left_in_the_engine(rig, servers, monkeypatch):

@@ -15,17 +15,20 @@ from perfgate.load.spool import Ending, Exchange, Plan, SpoolWriter
 class Clients:
     """Closed-loop clients, each with at most one request in flight.
 
-    `on_stop` is called once when the load has to end on its own; `faults` says why.
+    `on_stop` is called once when the load is over: stopped, drained or failed; `faults` says why it
+    ended on its own, `drained` that every request ended first.
     """
 
     def __init__(self, plan: Plan, spool: SpoolWriter, control: ControlBlock) -> None:
         self.plan = plan
         self.faults: list[str] = []
         self.stopped = False
+        self.drained = False
         self.on_stop: Callable[[], None] = lambda: None
         self.in_flight: dict[int, Exchange] = {}
         self._spool = spool
         self._control = control
+        self._draining = False
         self._begun: set[int] = set()
         self._next = plan.concurrency
         self._failed = 0
@@ -38,6 +41,11 @@ class Clients:
             self.stopped = True
             self.on_stop()
 
+    def drain(self) -> None:
+        """End the load in order: nothing more is drawn, what is in flight may end."""
+        self._draining = True
+        self._stop_if_drained()
+
     def fail(self, fault: str) -> None:
         """End the load on its own, for this reason; a load that is ending anyway has none."""
         if not self.stopped:
@@ -46,7 +54,7 @@ class Clients:
 
     def draw(self, client: int, due_ns: int) -> Exchange | None:
         """The client's next request, or None if the load is over."""
-        if self.stopped:
+        if self.stopped or self._draining:
             return None
         if client not in self._begun:
             self._begun.add(client)
@@ -79,6 +87,7 @@ class Clients:
                 f"gave up after {self._failed} failed requests, as many as there are clients;"
                 f" the last with: {exchange.error or 'an error message'}"
             )
+        self._stop_if_drained()
 
     def overdue(self, now_ns: int) -> list[Exchange]:
         """The requests in flight that are past their deadline and have not been given up yet."""
@@ -105,6 +114,11 @@ class Clients:
                 f"stalled: no response of any kind for {self.plan.stall_s:g} s with"
                 f" {len(self.in_flight)} requests in flight"
             )
+
+    def _stop_if_drained(self) -> None:
+        if self._draining and not self.in_flight and not self.stopped:
+            self.drained = True
+            self.stop()
 
     def _count(self, exchange: Exchange) -> None:
         control = self._control

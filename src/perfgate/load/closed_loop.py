@@ -111,7 +111,8 @@ class ClosedLoop:
         self._wait_for(self._workload.concurrency + sum(self._rounds))
 
     def finish(self) -> LoadOutcome:
-        """Stop the load and parse what the worker recorded."""
+        """Let the requests in flight end, stop the load and parse what the worker recorded."""
+        self._worker.drain()
         self._worker.stop()
         records, beats, faults = self._read_back()
         marks_ns = find_marks(records, self._workload.concurrency, self._rounds)

@@ -19,11 +19,12 @@ from perfgate.load.clients import Clients
 from perfgate.load.heartbeat import Heartbeat
 from perfgate.load.http2 import Connection, ProtocolError
 from perfgate.load.kernel_clock import ANCILLARY_BYTES, KernelClock, request_stamps
-from perfgate.load.spool import Ending, Exchange
+from perfgate.load.spool import DRAIN, START, Ending, Exchange
 from perfgate.load.wire import CONNECT_S, RECONNECT_S, STREAM_METHOD, ending_of, unreachable
 
 STREAMS_PER_CONNECTION = 8
 _READ_BYTES: Final = 65_536
+PART_S: Final = 2.0
 _WATCH_NS: Final = 100_000_000
 
 
@@ -99,6 +100,12 @@ class _Client:
             self.link.http2.send(self._stream, self._clients.plan.requests[exchange.index])
             self._loop.dirty[self.link] = None
 
+    def part(self) -> None:
+        """Let the server end the stream: it has nothing more to wait for."""
+        if self.link is not None:
+            self.link.http2.half_close(self._stream)
+            self._loop.dirty[self.link] = None
+
     def give_up(self, ending: Ending, now_ns: int) -> None:
         """End the request in flight without an answer, and its stream with it."""
         if self._exchange is not None and self.link is not None:
@@ -165,27 +172,42 @@ class _Loop:
         self._heartbeat.start(perf_counter_ns())
 
     def drive(self) -> None:
-        """Turn until the load is stopped."""
+        """Turn until the load is over."""
         self._epoll.register(self._stdin, select.EPOLLIN)
         while not self.clients.stopped:
             timeout_s = (self._heartbeat.due_ns - perf_counter_ns()) / 1e9
-            for descriptor, _ in self._epoll.poll(max(0.0, timeout_s)):
-                if descriptor == self._stdin:
-                    self._listen_to_parent()
-                elif link := self._links.get(descriptor):
-                    self._serve(link)
-            self._write_dirty()
+            self._turn(max(0.0, timeout_s))
             if perf_counter_ns() >= self._heartbeat.due_ns:
                 self._heartbeat.beat()
                 self._watch()
-        now_ns = perf_counter_ns()
-        for client in self._all:
-            client.give_up(Ending.STOPPED, now_ns)
+        self._part()
         if step_ns := self._clock.stepped_ns():
             self.clients.faults.append(
                 f"the wall clock was set by {step_ns / 1e6:.1f} ms during the load: the kernel's"
                 " arrival stamps cannot be trusted"
             )
+
+    def _turn(self, timeout_s: float) -> None:
+        for descriptor, _ in self._epoll.poll(timeout_s):
+            if descriptor == self._stdin:
+                self._listen_to_parent()
+            elif link := self._links.get(descriptor):
+                self._serve(link)
+        self._write_dirty()
+
+    def _part(self) -> None:
+        """Take leave of the server: a stream cut off in its midst can bring Triton down."""
+        now_ns = perf_counter_ns()
+        for client in self._all:
+            if self.clients.drained:
+                client.part()
+            else:
+                client.give_up(Ending.STOPPED, now_ns)
+        self._epoll.unregister(self._stdin)
+        while any(link.http2.calls for link in self._links.values()) and self.clients.drained:
+            self._turn(PART_S)
+            if perf_counter_ns() - now_ns > PART_S * 1e9:
+                return
 
     def reopen(self, client: _Client, at_ns: int) -> None:
         """Give a client whose request failed a new stream, on a new connection if need be."""
@@ -250,11 +272,14 @@ class _Loop:
         self.clients.watch(now_ns)
 
     def _listen_to_parent(self) -> None:
-        """Start at the first byte of standard input, stop at its end."""
-        if not os.read(self._stdin, 64):
+        """Start, drain or, at the end of standard input, stop."""
+        words = os.read(self._stdin, 64)
+        if not words:
             self.clients.stop()
-        elif not self._started:
+        if START in words:
             self._started = True
             now_ns = perf_counter_ns()
             for client in self._all:
                 client.begin(now_ns)
+        if DRAIN in words:
+            self.clients.drain()

@@ -8,6 +8,7 @@ connection for all would serialise them, one for each would cost a wake-up for e
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import sys
 from time import perf_counter_ns
@@ -19,11 +20,12 @@ from perfgate.errors import LoadError
 from perfgate.load.clients import Clients
 from perfgate.load.heartbeat import Heartbeat
 from perfgate.load.http2 import HALF_CLOSED
-from perfgate.load.spool import Ending, Exchange
+from perfgate.load.spool import DRAIN, Ending, Exchange
 from perfgate.load.wire import CONNECT_S, RECONNECT_S, STREAM_METHOD, ending_of, unreachable
 
 STREAMS_PER_CHANNEL = 32
 WATCH_S: Final = 0.1
+PART_S: Final = 2.0
 
 
 class StreamEndedError(Exception):
@@ -83,6 +85,9 @@ class _Loop:
             for client in range(self._clients.plan.concurrency)
         ]
         await self._stopped.wait()
+        if self._clients.drained:
+            # A stream cut off in its midst can bring Triton down.
+            await asyncio.wait([asyncio.create_task(_part(s)) for s in self._streams.values()])
         for task in (*clients, *watchers):
             task.cancel()
         outcomes = await asyncio.gather(*clients, *watchers, return_exceptions=True)
@@ -139,14 +144,17 @@ class _Loop:
             self._clients.watch(now_ns)
 
     def _listen_to_parent(self) -> None:
-        """Start at the first byte of standard input, stop at its end."""
+        """Start, drain or, at the end of standard input, stop."""
         stdin = sys.stdin.fileno()
         loop = asyncio.get_running_loop()
 
         def on_input() -> None:
-            if not os.read(stdin, 64):
+            words = os.read(stdin, 64)
+            if not words:
                 loop.remove_reader(stdin)
                 self._clients.stop()
+            if DRAIN in words:
+                self._clients.drain()
             self._started.set()
 
         loop.add_reader(stdin, on_input)
@@ -184,6 +192,13 @@ class _Channels:
             await asyncio.wait_for(channel.channel_ready(), timeout_s)
         except TimeoutError:
             raise unreachable(self._address, timeout_s) from None
+
+
+async def _part(stream: Stream) -> None:
+    """Let the server end a stream that has nothing more to wait for."""
+    with contextlib.suppress(*_BROKEN, TimeoutError):
+        await asyncio.wait_for(stream.done_writing(), PART_S)
+        await asyncio.wait_for(stream.read(), PART_S)
 
 
 async def _receive(stream: Stream, exchange: Exchange) -> Ending:

@@ -147,6 +147,16 @@ class Connection:
         stream.pending += b"\x00" + len(message).to_bytes(4, "big") + message
         self._flush(number, stream)
 
+    def half_close(self, number: int) -> None:
+        """Say that nothing more will be sent on this call; the peer then ends it."""
+        if number in self._streams:
+            self._frame(Kind.DATA, _END_STREAM, number, b"")
+
+    @property
+    def calls(self) -> int:
+        """How many calls have not ended."""
+        return len(self._streams)
+
     def cancel(self, number: int) -> None:
         """Drop a call, if it has not ended by itself; nothing more is told of it."""
         if self._streams.pop(number, None) is not None:

@@ -56,6 +56,13 @@ def plan_requests(workload: Workload, prompts: Sequence[str], inputs: ModelInput
         raise LoadError(msg)
     lengths = output_lengths(workload, len(prompts))
     return [
-        serialise_request(inputs, index=index, prompt=prompt, output_tokens=length)
+        serialise_request(
+            inputs,
+            index=index,
+            prompt=prompt,
+            output_tokens=length,
+            # Of the ramp's requests only: a tensor more with each token would load the server.
+            count_input=index < workload.concurrency,
+        )
         for index, (prompt, length) in enumerate(zip(prompts, lengths, strict=True))
     ]

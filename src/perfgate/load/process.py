@@ -18,9 +18,11 @@ from perfgate.errors import LoadError
 from perfgate.load.control import Cell, ControlBlock
 from perfgate.load.spool import (
     CONTROL_FILE,
+    DRAIN,
     LOG_FILE,
     PLAN_FILE,
     SPOOL_FILE,
+    START,
     End,
     Frame,
     Plan,
@@ -79,9 +81,16 @@ class WorkerProcess:
 
     def start_clock(self) -> None:
         """Let the first requests go."""
-        assert self._process.stdin is not None  # noqa: S101 - Popen was asked for a pipe
-        with suppress(BrokenPipeError):  # it died: whoever waits for it next will learn why
-            self._process.stdin.write(b"\n")
+        self._say(START)
+
+    def drain(self) -> None:
+        """Return when the requests in flight have ended, and the worker with them.
+
+        A worker that has ended already, or stands still, is left to `stop`.
+        """
+        self._say(DRAIN)
+        with suppress(LoadError):
+            self.wait_until(lambda: self._process.poll() is not None)
 
     def wait_until(self, reached: Callable[[], bool]) -> None:
         """Return when `reached`.
@@ -108,6 +117,11 @@ class WorkerProcess:
             yield frame
         if not isinstance(frame, End):
             yield End([self._killed or self._describe_death()])
+
+    def _say(self, word: bytes) -> None:
+        assert self._process.stdin is not None  # noqa: S101 - Popen was asked for a pipe
+        with suppress(BrokenPipeError):  # it died: whoever waits for it next will learn why
+            self._process.stdin.write(word)
 
     def _spawn(self) -> subprocess.Popen[bytes]:
         source = str(Path(perfgate.__file__).parents[1])

@@ -21,6 +21,11 @@ LOG_FILE = "worker.log"
 _LENGTH_BYTES = 4
 
 
+# What the parent says on the worker's standard input; its end means: stop at once.
+START = b"g"
+DRAIN = b"d"
+
+
 class Receiver(StrEnum):
     """Which code reads the socket."""
 

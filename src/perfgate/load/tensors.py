@@ -103,11 +103,14 @@ def choose_inputs(
     )
 
 
-def serialise_request(inputs: ModelInputs, *, index: int, prompt: str, output_tokens: int) -> bytes:
+def serialise_request(
+    inputs: ModelInputs, *, index: int, prompt: str, output_tokens: int, count_input: bool
+) -> bytes:
     """Return the bytes of a ModelInferRequest for exactly `output_tokens` tokens.
 
     `end_id` -1 never matches a token and `min_tokens` forbids an earlier end: either fixes the
-    length. The empty final response is asked for, since the last token may not carry the flag.
+    length. `count_input` asks how long the prompt was, which then comes with every token. The empty
+    final response is asked for, since the last token may not carry the flag.
     """
     values: dict[str, str | int | bool] = {
         "text_input": prompt,
@@ -116,7 +119,7 @@ def serialise_request(inputs: ModelInputs, *, index: int, prompt: str, output_to
         "end_id": -1,
         "stream": True,
         "exclude_input_in_output": True,
-        "return_num_input_tokens": True,
+        "return_num_input_tokens": count_input,
         "return_num_output_tokens": True,
         "return_perf_metrics": True,
     }

@@ -7,13 +7,29 @@ vetoed run is INVALID: neither a pass nor a regression.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
+
+import numpy as np
 
 from perfgate.measure.metrics import REQUEST_RATE, residence_s
 from perfgate.measure.window import Window
 from perfgate.model import LoadRun, Policy, RequestStatus, Veto
 
 MAX_LATE_SENDS = 0.01
+MIN_DELIVERY_S = 0.05
+
+DISTURBANCES = frozenset(
+    (
+        "littles-law",
+        "client-cpu",
+        "client-lag",
+        "late-sends",
+        "simulator-lateness",
+        "simulator-delivery",
+    )
+)
+"""Rules that other work on the machine breaks: a second try may well hold them."""
 
 _LATE = "perfgate_sim_late_seconds_total"
 _BUSY = "perfgate_sim_busy_seconds_total"
@@ -34,6 +50,11 @@ def vetoes(evidence: Evidence) -> tuple[Veto, ...]:
     """Return the objections of all rules."""
     objections = (rule(evidence) for rule in RULES)
     return tuple(objection for objection in objections if objection is not None)
+
+
+def only_disturbed(found: Sequence[Veto]) -> bool:
+    """Whether there are objections, and all of them may be gone in a second try."""
+    return bool(found) and all(veto.rule in DISTURBANCES for veto in found)
 
 
 def load_faults(evidence: Evidence) -> Veto | None:
@@ -178,6 +199,35 @@ def simulator_lateness(evidence: Evidence) -> Veto | None:
     )
 
 
+def simulator_delivery(evidence: Evidence) -> Veto | None:
+    """The simulated engine's tokens took longer than an iteration to reach the client.
+
+    A closed loop then misses iterations that the simulated GPU would have given it: what is
+    measured is the machine between the two.
+    """
+    if not evidence.run.fingerprint.simulated:
+        return None  # elsewhere the clocks of engine and client need not agree
+    timed = [(r, r.server) for r in evidence.window.finished if r.server and r.output_tokens > 1]
+    if not timed:
+        return None
+    late_s = np.array([record.finished_ns - server.last_token_ns for record, server in timed]) / 1e9
+    iteration_s = np.mean(
+        [
+            (server.last_token_ns - server.first_token_ns) / (record.output_tokens - 1)
+            for record, server in timed
+        ]
+    )
+    p95_s, limit_s = float(np.percentile(late_s, 95)), max(MIN_DELIVERY_S, float(iteration_s) / 1e9)
+    if p95_s <= limit_s:
+        return None
+    return Veto(
+        rule="simulator-delivery",
+        message=f"last tokens reached the client {p95_s * 1e3:.0f} ms (P95) after the simulated"
+        f" engine's clock, at most {limit_s * 1e3:.0f} ms is allowed: this machine"
+        " is too busy",
+    )
+
+
 def server_tokens(evidence: Evidence) -> Veto | None:
     """The server counted other tokens than the client received.
 
@@ -213,6 +263,7 @@ RULES = (
     client_lag,
     late_sends,
     simulator_lateness,
+    simulator_delivery,
     server_tokens,
 )
 

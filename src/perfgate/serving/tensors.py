@@ -59,14 +59,10 @@ _SAMPLING = (
     ("return_num_output_tokens", "BOOL", "return_num_output_tokens"),
 )
 
-# What the engine answers beside tokens; the ensemble passes each through under the same name.
+# What the engine answers beside tokens; the ensemble passes each through under the same name. The
+# ensemble looks at every declared output with every token, so those that nobody here asks for
+# (log probabilities, logits, indices, draft tokens) are left out.
 RESULTS = (
-    Tensor("cum_log_probs", "FP32", (-1,)),
-    Tensor("output_log_probs", "FP32", (-1, -1)),
-    Tensor("context_logits", "FP32", (-1, -1)),
-    Tensor("generation_logits", "FP32", (-1, -1, -1)),
-    Tensor("batch_index", "INT32"),
-    Tensor("sequence_index", "INT32"),
     Tensor("kv_cache_alloc_new_blocks", "INT32"),
     Tensor("kv_cache_reused_blocks", "INT32"),
     Tensor("kv_cache_alloc_total_blocks", "INT32"),
@@ -74,9 +70,6 @@ RESULTS = (
     Tensor("first_scheduled_time_ns", "INT64"),
     Tensor("first_token_time_ns", "INT64"),
     Tensor("last_token_time_ns", "INT64"),
-    Tensor("acceptance_rate", "FP32"),
-    Tensor("total_accepted_draft_tokens", "INT32"),
-    Tensor("total_draft_tokens", "INT32"),
     Tensor("num_input_tokens", "INT32"),
     Tensor("num_output_tokens", "INT32"),
 )
