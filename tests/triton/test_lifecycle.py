@@ -2,20 +2,17 @@
 
 import os
 import signal
-import socket
 import subprocess
 import sys
-import time
 import urllib.request
-from pathlib import Path
 
 import pytest
 
 from tests.triton.conftest import ROOT
+from tests.triton.traces import group_of, listening, segments, wait_until_gone
 
 pytestmark = pytest.mark.triton
 
-PATIENCE_S = 30.0
 OWNER = """
 import sys, time
 from pathlib import Path
@@ -32,30 +29,6 @@ with serve(engine, SERVING, workdir=folder) as server:
     print(server.pid, server.grpc_url.split(":")[1], flush=True)
     time.sleep(600)
 """
-
-
-def group_of(pid):
-    """Every live process of the group that `pid` leads."""
-    members = []
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            state, _, group = stat.read_text().rpartition(")")[2].split()[:3]
-        except (FileNotFoundError, ProcessLookupError):
-            continue
-        if int(group) == pid and state != "Z":
-            members.append(int(stat.parent.name))
-    return members
-
-
-def segments():
-    """The names of all shared-memory segments that servers of ours have made."""
-    return {path.name for path in Path("/dev/shm").glob("perfgate-*")}  # noqa: S108 - shared memory
-
-
-def listening(port):
-    """Whether somebody accepts connections there."""
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 def test_ready_means_that_the_models_answer(server):
@@ -96,10 +69,7 @@ def test_nothing_outlives_the_owner(owner, how):
     assert listening(port)
     process.send_signal(how)
 
-    deadline = time.monotonic() + PATIENCE_S
-    while group_of(pid) or listening(port) or segments() & mine:
-        assert time.monotonic() < deadline, (group_of(pid), listening(port), segments() & mine)
-        time.sleep(0.05)
+    wait_until_gone(pid, mine, port)
 
 
 def test_nothing_outlives_a_server_that_was_killed(owner):
@@ -107,7 +77,4 @@ def test_nothing_outlives_a_server_that_was_killed(owner):
     _, pid, port, mine = owner
     os.kill(pid, signal.SIGKILL)
 
-    deadline = time.monotonic() + PATIENCE_S
-    while group_of(pid) or listening(port) or segments() & mine:
-        assert time.monotonic() < deadline, (group_of(pid), listening(port), segments() & mine)
-        time.sleep(0.05)
+    wait_until_gone(pid, mine, port)
