@@ -116,15 +116,21 @@ class Workload:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sampling:
-    """How much of the steady state is measured: `rounds` windows of `round_requests` each."""
+    """How much of the steady state is measured: `rounds` windows of `round_requests` each.
+
+    Before them each client ends `ramp` requests: one, unless requests queue, for a queue takes a
+    second latency to build up.
+    """
 
     rounds: int
     round_requests: int
+    ramp: int = 1
 
     def __post_init__(self) -> None:
         """Refuse to measure nothing."""
         _require_positive("rounds", self.rounds)
         _require_positive("round_requests", self.round_requests)
+        _require_positive("ramp", self.ramp)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -210,6 +210,7 @@ class Rig:
                 point.workload,
                 texts,
                 spool=self.records,
+                ramp=sampling.ramp,
                 on_progress=self._observer.advance,
             ) as load,
         ):

@@ -97,6 +97,7 @@ class _PointRow(msgspec.Struct, frozen=True, kw_only=True):
     osl: int
     rounds: int
     round_requests: int
+    ramp: int = 1
     on_request: bool = False
     gated: bool = True
     claim: Claim | None = None
@@ -127,7 +128,7 @@ def _point(
             workload=Workload(
                 concurrency=row.concurrency, isl=row.isl, osl=row.osl, seed=form.seed
             ),
-            sampling=Sampling(rounds=row.rounds, round_requests=row.round_requests),
+            sampling=Sampling(rounds=row.rounds, round_requests=row.round_requests, ramp=row.ramp),
             claim=row.claim,
             gated=row.gated,
         )

@@ -30,15 +30,16 @@ def plan_steps(points: Iterable[OperatingPoint], cells: Mapping[str, Cell]) -> t
 
 
 def expected_s(point: OperatingPoint, cell: Cell | None) -> float:
-    """How long measuring `point` should take: one latency of ramp, then its requests in waves."""
+    """How long measuring `point` should take: ramp, rounds, and the last requests, in latencies."""
     if cell is not None and cell.samples:
         latency_s = cell.samples[-1].latency_p50_s
     elif point.claim is not None and point.claim.ceiling_p95_s is not None:
         latency_s = point.claim.ceiling_p95_s
     else:
         return _UNKNOWN_S
-    requests = point.sampling.rounds * point.sampling.round_requests
-    return latency_s * (1 + requests / point.workload.concurrency) + 2.0
+    sampling = point.sampling
+    waves = sampling.rounds * sampling.round_requests / point.workload.concurrency
+    return latency_s * (sampling.ramp + waves + 1) + 2.0
 
 
 class Stream(Protocol):

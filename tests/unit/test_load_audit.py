@@ -16,10 +16,11 @@ from tests.unit.factories import a_record
 pytestmark = pytest.mark.unit
 
 
-def ended(*ends, status=RequestStatus.OK):
-    """Requests 0, 1, 2, ... that ended at these times."""
+def ended(*ends, clients=2, status=RequestStatus.OK):
+    """Requests 0, 1, 2, ... that ended at these times, of clients in turn."""
     return [
-        replace(a_record(index), finished_ns=end, status=status) for index, end in enumerate(ends)
+        replace(a_record(index), client=index % clients, finished_ns=end, status=status)
+        for index, end in enumerate(ends)
     ]
 
 
@@ -30,15 +31,25 @@ def beat(at_ns, lag_ns=0, cpu_ns=0, switches=0):
 
 def test_marks_follow_the_last_first_request():
     """Two clients whose first requests end at 10 and 40: rounds of two end at 60 and 80."""
-    records = ended(10, 40, 20, 30, 50, 60, 70, 80)
+    quick = ended(10, 20, 30, 50, 70, clients=1)
+    slow = [replace(record, client=1) for record in ended(40, 60, 80)]
+    records = [*quick, *slow]
 
     assert find_marks(records, 2, [2, 2]) == (40, 60, 80)
+
+
+def test_a_longer_ramp_waits_for_every_clients_next_request():
+    """With a ramp of two the clients' second requests, at 20 and 30, bound it."""
+    records = ended(10, 15, 20, 30, 50, 60)
+
+    assert find_marks(records, 2, [1], ramp=1) == (15, 20)
+    assert find_marks(records, 2, [1], ramp=2) == (30, 50)
 
 
 def test_rounds_that_were_not_reached_have_no_mark():
     """A load cut short keeps the marks it reached."""
     assert find_marks(ended(10, 20, 30, 40), 2, [2, 2]) == (20, 40)
-    assert find_marks(ended(10, 20), 3, [1]) == ()
+    assert find_marks(ended(10, 20, clients=3), 3, [1]) == ()
 
 
 def test_a_failed_first_request_ends_the_ramp_too():
@@ -56,7 +67,7 @@ def test_requests_stopped_in_flight_make_no_mark():
 @given(st.lists(st.integers(0, 10**6), min_size=10, max_size=30, unique=True), st.randoms())
 def test_marks_do_not_depend_on_the_order_of_records(ends, rng):
     """Marks are computed from times alone."""
-    records = ended(*ends)
+    records = ended(*ends, clients=3)
     shuffled = rng.sample(records, len(records))
 
     assert find_marks(shuffled, 3, [2, 2]) == find_marks(records, 3, [2, 2])

@@ -28,6 +28,7 @@ def clients(tmp_path, control):
         address="a:1",
         receiver=Receiver.FAST,
         concurrency=2,
+        ramp=1,
         deadline_s=3.0,
         stall_s=2.0,
         requests=[b"%d" % index for index in range(6)],
@@ -58,7 +59,7 @@ def test_every_ended_request_is_spooled_and_counted(clients, control, tmp_path):
         converse(clients, client)
 
     assert control[Cell.FINISHED] == 4
-    assert control[Cell.FIRSTS] == 2
+    assert control[Cell.RAMPED] == 2
     assert control[Cell.FINISHED_AT_MARK] == 3
     assert [frame.index for frame in read_spool(tmp_path / "spool")] == [0, 2, 1, 3]
 

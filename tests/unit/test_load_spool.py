@@ -66,6 +66,7 @@ def test_a_plan_comes_back_as_it_was(tmp_path):
         address="a:1",
         receiver=Receiver.GRPC,
         concurrency=2,
+        ramp=3,
         deadline_s=1.5,
         stall_s=2.5,
         requests=[b"\xff", b""],

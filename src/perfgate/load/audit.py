@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from itertools import accumulate
 
@@ -14,21 +15,26 @@ LATE_SEND_NS = 5_000_000
 
 
 def find_marks(
-    records: Sequence[RequestRecord], clients: int, rounds: Sequence[int]
+    records: Sequence[RequestRecord], clients: int, rounds: Sequence[int], *, ramp: int = 1
 ) -> tuple[int, ...]:
     """Return the bounds of the rounds, as many as the records reach.
 
-    Mark 0 is when the last of the first requests (index < clients) ended; round i of
+    Mark 0 is when the last of the `clients` clients has ended `ramp` requests; round i of
     `rounds[i]` requests ends with the last of them to end after that.
     """
     ended = sorted(
         (record for record in records if record.status is not RequestStatus.UNFINISHED),
         key=lambda record: record.finished_ns,
     )
-    firsts = [position for position, record in enumerate(ended) if record.index < clients]
-    if len(firsts) < clients:
+    counts: Counter[int] = Counter()
+    ramped: list[int] = []
+    for position, record in enumerate(ended):
+        counts[record.client] += 1
+        if counts[record.client] == ramp:
+            ramped.append(position)
+    if len(ramped) < clients:
         return ()
-    positions = accumulate(rounds, initial=firsts[-1])
+    positions = accumulate(rounds, initial=ramped[-1])
     return tuple(ended[position].finished_ns for position in positions if position < len(ended))
 
 

@@ -6,6 +6,7 @@ and tell it what came.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 
 from perfgate.load.control import Cell, ControlBlock
@@ -29,6 +30,7 @@ class Clients:
         self._spool = spool
         self._control = control
         self._draining = False
+        self._ended: Counter[int] = Counter()
         self._begun: set[int] = set()
         self._next = plan.concurrency
         self._failed = 0
@@ -123,7 +125,8 @@ class Clients:
     def _count(self, exchange: Exchange) -> None:
         control = self._control
         control[Cell.FINISHED] += 1
-        if exchange.index < self.plan.concurrency:
-            if control[Cell.FIRSTS] + 1 == self.plan.concurrency:
+        self._ended[exchange.client] += 1
+        if self._ended[exchange.client] == self.plan.ramp:
+            if control[Cell.RAMPED] + 1 == self.plan.concurrency:
                 control[Cell.FINISHED_AT_MARK] = control[Cell.FINISHED]
-            control[Cell.FIRSTS] += 1
+            control[Cell.RAMPED] += 1

@@ -54,7 +54,8 @@ class ClosedLoop:
 
     Entering, `ramp_up` and `round` raise LoadError as soon as the load cannot go on, say because
     the server died; `finish` still returns what was recorded until then, with the faults.
-    `on_progress(done, total)` is called while they wait, whenever a request has ended.
+    `on_progress(done, total)` is called while they wait, whenever a request has ended;
+    `on_exchange` is shown each request's raw messages when they are parsed.
     """
 
     def __init__(
@@ -64,8 +65,10 @@ class ClosedLoop:
         prompts: Sequence[str],
         *,
         spool: Path,
+        ramp: int = 1,
         receiver: Receiver = Receiver.FAST,
         on_progress: Progress | None = None,
+        on_exchange: Callable[[Exchange], None] | None = None,
         request_deadline_s: float = REQUEST_DEADLINE_S,
         stall_s: float = STALL_S,
     ) -> None:
@@ -73,8 +76,10 @@ class ClosedLoop:
         self._workload = workload
         self._prompts = prompts
         self._spool = spool
+        self._ramp = ramp
         self._receiver = receiver
         self._on_progress = on_progress
+        self._on_exchange = on_exchange
         self._deadline_s = request_deadline_s
         self._stall_s = stall_s
         self._rounds: list[int] = []
@@ -93,29 +98,29 @@ class ClosedLoop:
 
     @property
     def completed(self) -> int:
-        """First requests that have ended, and requests of the rounds."""
+        """Requests of the ramp that have ended, and requests of the rounds."""
         worker = self._worker
-        firsts = worker[Cell.FIRSTS]
-        if firsts < self._workload.concurrency:
-            return firsts
-        return firsts + worker[Cell.FINISHED] - worker[Cell.FINISHED_AT_MARK]
+        ramp = self._ramp * self._workload.concurrency
+        if worker[Cell.RAMPED] < self._workload.concurrency:
+            return min(worker[Cell.FINISHED], ramp - 1)
+        return ramp + worker[Cell.FINISHED] - worker[Cell.FINISHED_AT_MARK]
 
     def ramp_up(self) -> None:
-        """Start the clock; return when every client has ended its first request."""
+        """Start the clock; return when every client has ended the requests of its ramp."""
         self._worker.start_clock()
-        self._wait_for(self._workload.concurrency)
+        self._wait_for(self._ramp * self._workload.concurrency)
 
     def round(self, requests: int) -> None:
         """Return when `requests` more have ended since the ramp or the round before."""
         self._rounds.append(requests)
-        self._wait_for(self._workload.concurrency + sum(self._rounds))
+        self._wait_for(self._ramp * self._workload.concurrency + sum(self._rounds))
 
     def finish(self) -> LoadOutcome:
         """Let the requests in flight end, stop the load and parse what the worker recorded."""
         self._worker.drain()
         self._worker.stop()
         records, beats, faults = self._read_back()
-        marks_ns = find_marks(records, self._workload.concurrency, self._rounds)
+        marks_ns = find_marks(records, self._workload.concurrency, self._rounds, ramp=self._ramp)
         window = (marks_ns[0], marks_ns[-1]) if len(marks_ns) > 1 else None
         return LoadOutcome(
             records=records,
@@ -137,6 +142,7 @@ class ClosedLoop:
             address=self._server.grpc_url,
             receiver=self._receiver,
             concurrency=self._workload.concurrency,
+            ramp=self._ramp,
             deadline_s=self._deadline_s,
             stall_s=self._stall_s,
             requests=plan_requests(self._workload, self._prompts, inputs),
@@ -161,6 +167,8 @@ class ClosedLoop:
         for frame in self._worker.frames():
             match frame:
                 case Exchange():
+                    if self._on_exchange is not None:
+                        self._on_exchange(frame)
                     records.append(parse_exchange(frame, expected[frame.index]))
                 case Beats():
                     beats.extend(frame.beats)

@@ -19,8 +19,8 @@ class Cell(IntEnum):
     READY = 0  # 1 once every channel is connected
     BEAT_NS = 1  # when the worker's event loop last turned
     FINISHED = 2  # requests that have ended, however they ended
-    FIRSTS = 3  # clients whose first request has ended
-    FINISHED_AT_MARK = 4  # FINISHED at the moment when FIRSTS became complete
+    RAMPED = 3  # clients that have ended the requests of their ramp
+    FINISHED_AT_MARK = 4  # FINISHED at the moment when RAMPED became complete
 
 
 class ControlBlock:

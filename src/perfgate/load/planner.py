@@ -8,23 +8,23 @@ from perfgate.errors import LoadError
 from perfgate.load.tensors import ModelInputs, serialise_request
 from perfgate.model import Sampling, Workload
 
-_RAMP_WAVES = 3  # first requests, the full ones that early finishers go on with, and one spare
+_RAMP_SLACK = 2  # what early finishers of the ramp go on with, and one spare
 _END_WAVES = 2  # in flight when the last round ends, and sent until the load is stopped
 
 
 def prompts_needed(workload: Workload, sampling: Sampling) -> int:
     """Return how many unique prompts a load uses up: ramp, rounds, and slack at the end."""
-    ramp = _RAMP_WAVES * workload.concurrency
+    ramp = (sampling.ramp + _RAMP_SLACK) * workload.concurrency
     rounds = sampling.rounds * sampling.round_requests
     return ramp + rounds + _END_WAVES * workload.concurrency
 
 
 def requests_planned(workload: Workload, prompts: int) -> int:
-    """Return how many of `prompts` unique prompts are for first requests and rounds, not slack.
+    """Return how many of `prompts` unique prompts are for ramp and rounds, not slack.
 
     The inverse of `prompts_needed`, for the end of a progress bar.
     """
-    slack = (_RAMP_WAVES - 1 + _END_WAVES) * workload.concurrency
+    slack = (_RAMP_SLACK + _END_WAVES) * workload.concurrency
     return max(workload.concurrency, prompts - slack)
 
 

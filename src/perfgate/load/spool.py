@@ -34,11 +34,15 @@ class Receiver(StrEnum):
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
-    """All that the worker needs: `requests[i]` for i < concurrency is client i's first."""
+    """All that the worker needs: `requests[i]` for i < concurrency is client i's first.
+
+    The ramp is over when every client has ended `ramp` requests.
+    """
 
     address: str
     receiver: Receiver
     concurrency: int
+    ramp: int
     deadline_s: float
     stall_s: float
     requests: list[bytes]

@@ -1,0 +1,92 @@
+"""The load client's own error on this machine, measured against a Triton that stamps its tokens."""
+
+from __future__ import annotations
+
+import struct
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from tritonclient.grpc import service_pb2
+
+from perfgate.load.closed_loop import ClosedLoop
+from perfgate.load.fidelity import Fidelity, StampedStream, judge_stamps
+from perfgate.load.planner import prompts_needed
+from perfgate.load.spool import Ending, Exchange, Receiver
+from perfgate.model import ClientAudit, Sampling, Server, Workload
+
+_TEXT = "text_output"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Calibration:
+    """One load on a stamping server: what the client got wrong, and what it cost.
+
+    `tok_s` is of the measured rounds, `cpu_us_per_token` of the client's process alone.
+    """
+
+    receiver: Receiver
+    concurrency: int
+    tok_s: float
+    cpu_us_per_token: float
+    fidelity: Fidelity
+    audit: ClientAudit
+    faults: tuple[str, ...]
+
+
+def calibrate_client(
+    server: Server, workload: Workload, *, requests: int, receiver: Receiver = Receiver.FAST
+) -> Calibration:
+    """Drive a stamping server with `requests` requests after the ramp.
+
+    Raises NoSamplesError if nothing arrived, LoadError if the load could not go on.
+    """
+    streams: list[StampedStream] = []
+
+    def keep(exchange: Exchange) -> None:
+        if exchange.ending is Ending.FINAL and exchange.index >= workload.concurrency:
+            streams.append(read_stamps(exchange, asked=workload.osl))
+
+    count = prompts_needed(workload, Sampling(rounds=1, round_requests=requests))
+    texts = [f"prompt {number}" for number in range(count)]
+    with (
+        tempfile.TemporaryDirectory(prefix="perfgate-audit-") as folder,
+        ClosedLoop(
+            server, workload, texts, spool=Path(folder), receiver=receiver, on_exchange=keep
+        ) as load,
+    ):
+        load.ramp_up()
+        load.round(requests)
+        outcome = load.finish()
+    audit = outcome.audit
+    return Calibration(
+        receiver=receiver,
+        concurrency=workload.concurrency,
+        tok_s=audit.messages / audit.wall_s,
+        cpu_us_per_token=1e6 * audit.cpu_s / max(1, audit.messages),
+        fidelity=judge_stamps(streams),
+        audit=audit,
+        faults=outcome.faults,
+    )
+
+
+def read_stamps(exchange: Exchange, *, asked: int) -> StampedStream:
+    """Read the server's stamps out of an exchange's messages."""
+    sent_ns: list[int] = []
+    came_ns = 0
+    arrived_ns: list[int] = []
+    for stamp_ns, message in zip(exchange.stamps_ns, exchange.messages, strict=True):
+        response = service_pb2.ModelStreamInferResponse.FromString(message).infer_response
+        for output, raw in zip(response.outputs, response.raw_output_contents, strict=True):
+            if output.name == _TEXT:
+                (length,) = struct.unpack_from("<I", raw)
+                token_ns, came_ns = map(int, raw[4 : 4 + length].split())
+                sent_ns.append(token_ns)
+                arrived_ns.append(stamp_ns)
+    return StampedStream(
+        asked=asked,
+        request_sent_ns=exchange.sent_ns,
+        request_came_ns=came_ns,
+        sent_ns=tuple(sent_ns),
+        arrived_ns=tuple(arrived_ns),
+    )
