@@ -8,7 +8,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from perfgate import artifacts, baselines, codec
+from perfgate import artifacts, baselines, cli_load, codec
 from perfgate.errors import MissingRequirementError, PerfGateError, UsageError
 from perfgate.gate import exit_code, explain
 from perfgate.hardware import load_profile
@@ -32,6 +32,7 @@ app = typer.Typer(
 )
 baseline_app = typer.Typer(no_args_is_help=True, help="The expected numbers, kept under review.")
 app.add_typer(baseline_app, name="baseline")
+cli_load.register(app)
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for a machine to read.")]
 Folder = Annotated[Path, typer.Argument(help="The --artifacts folder of a finished run.")]

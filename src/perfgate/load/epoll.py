@@ -155,6 +155,8 @@ class _Loop:
         self._clock = KernelClock()
         self._epoll = select.epoll()
         self._links: dict[int, _Link] = {}
+        self._buffer = bytearray(_READ_BYTES)
+        self._view = memoryview(self._buffer)
         self._all = [_Client(self, number) for number in range(clients.plan.concurrency)]
         self._stdin = sys.stdin.fileno()
         self._started = False
@@ -234,11 +236,13 @@ class _Loop:
     def _serve(self, link: _Link) -> None:
         """Read what came on one connection and hand it on with its stamp."""
         try:
-            data, ancillary, _, _ = link.socket.recvmsg(_READ_BYTES, ANCILLARY_BYTES)
-            if not data:
+            # Into one buffer: a fresh one of this size would cost more than the read.
+            size, ancillary, _, _ = link.socket.recvmsg_into([self._buffer], ANCILLARY_BYTES)
+            if not size:
                 self._lose(link, "UNAVAILABLE: the server closed the connection")
                 return
-            link.http2.receive(data, self._clock.stamp(ancillary, perf_counter_ns()))
+            stamp_ns = self._clock.stamp(ancillary, perf_counter_ns())
+            link.http2.receive(bytes(self._view[:size]), stamp_ns)
         except BlockingIOError:
             pass
         except (OSError, ProtocolError) as error:
