@@ -195,11 +195,18 @@ def plot(rows: list[Row]) -> None:
 
 def write_page(rows: list[Row]) -> None:
     """Put the table between the page's marks."""
-    head = (
-        "| client | streams | pace | tok/s | CPU, us a token | gap error P99, ms |"
-        + " TTFT error P50, ms | lag P50 / P99, ms | lost, doubled |",
-        "|---|---:|---|---:|---:|---:|---:|---:|---:|",
+    columns = (
+        ("client", "---"),
+        ("streams", "---:"),
+        ("pace", "---"),
+        ("tok/s", "---:"),
+        ("CPU, us a token", "---:"),
+        ("gap error P99, ms", "---:"),
+        ("TTFT error P50, ms", "---:"),
+        ("lag P50 / P99, ms", "---:"),
+        ("lost, doubled", "---:"),
     )
+    head = [f"| {' | '.join(cells)} |" for cells in zip(*columns, strict=True)]
     body = (
         f"| {row.client} | {row.concurrency} | {_pace(row)} | {row.tok_s:.0f} |"
         f" {row.cpu_us:.0f} ({row.cpu_us_spread[0]:.0f}-{row.cpu_us_spread[1]:.0f}) |"
