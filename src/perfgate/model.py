@@ -118,8 +118,8 @@ class Workload:
 class Sampling:
     """How much of the steady state is measured: `rounds` windows of `round_requests` each.
 
-    Before them each client ends `ramp` requests: one, unless requests queue, for a queue takes a
-    second latency to build up.
+    Before them each client ends `ramp` requests. One fills the engine; where requests queue, the
+    queue takes a second to build up.
     """
 
     rounds: int

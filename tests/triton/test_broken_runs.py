@@ -78,7 +78,7 @@ def test_a_server_killed_in_mid_run_is_invalid_and_the_next_point_boots_anew(rig
     assert measurement.requests > 0
     wait_until_gone(killed[0], segments() - before)
     after = rig.measure(small("fp8-decode", rounds=2))
-    assert after.vetoes == ()
+    assert "faults" not in {veto.rule for veto in after.vetoes}
     assert after.requests == 8
 
 

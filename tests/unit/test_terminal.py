@@ -50,7 +50,7 @@ def test_the_plan_boots_once_for_each_engine(points):
 
 def test_a_point_takes_its_ramp_and_its_waves(points):
     """Expected time: one latency of ramp, then requests over concurrency latencies."""
-    assert expected_s(points[0], None) == pytest.approx(7.2 * (1 + 64 / 16 + 1) + 2)
+    assert expected_s(points[0], None) == pytest.approx(7.2 * (2 + 64 / 16 + 1) + 2)
 
 
 def test_a_log_gets_a_line_at_start_and_end(points):
