@@ -85,15 +85,18 @@ class Script:
 
 
 class MockServer:
-    """A running mocked server; a context manager that stops it and every stream in it."""
+    """A running mocked server; a context manager that stops it and every stream in it.
 
-    def __init__(self, script: Script | None = None) -> None:
+    It listens on `port`, by default a free one.
+    """
+
+    def __init__(self, script: Script | None = None, *, port: int = 0) -> None:
         self.script = script or Script()
         self.prompts: list[str] = []
         self._stopping = threading.Event()
         self._grpc = grpc.server(futures.ThreadPoolExecutor(max_workers=_MAX_STREAMS + 4))
         service_pb2_grpc.add_GRPCInferenceServiceServicer_to_server(_Servicer(self), self._grpc)
-        self._port = self._grpc.add_insecure_port("127.0.0.1:0")
+        self._port = self._grpc.add_insecure_port(f"127.0.0.1:{port}")
 
     @property
     def server(self) -> Server:
