@@ -41,7 +41,8 @@ class Response:
 class Client:
     """Asks one model, the ensemble unless told otherwise, over one stream."""
 
-    def __init__(self, url, model="ensemble"):
+    def __init__(self, url, model="ensemble", rank=2):
+        self._rank = rank
         self._client = InferenceServerClient(url)
         self._model = model
         self._responses: queue.Queue[Response] = queue.Queue()
@@ -60,7 +61,7 @@ class Client:
         """Send one request; the answers come through `receive`."""
         self._client.async_stream_infer(
             self._model,
-            [_input(name, value) for name, value in given.items()],
+            [_input(name, value, self._rank) for name, value in given.items()],
             request_id="1",
             enable_empty_final_response=True,
         )
@@ -78,9 +79,9 @@ class Client:
         return responses
 
 
-def _input(name, value):
+def _input(name, value, rank):
     kind, dtype = _TYPES.get(name, ("BOOL", bool))
-    values = np.array(value, dtype=dtype).reshape(1, -1)
+    values = np.array(value, dtype=dtype).reshape((1,) * (rank - 1) + (-1,))
     tensor = InferInput(name, values.shape, kind)
     tensor.set_data_from_numpy(values)
     return tensor

@@ -1,5 +1,6 @@
 """The guard: whatever way a server ends, nothing of it is left."""
 
+import json
 import os
 import signal
 import subprocess
@@ -23,7 +24,7 @@ def guarded():
     """Start a program under a guard of its own; whatever the test leaves is killed."""
     started = []
 
-    def start(*argv, grace_s=5.0, prefix=None):
+    def start(*argv, grace_s=5.0, prefix=None, cleanup=()):
         process = subprocess.Popen(
             [
                 sys.executable,
@@ -32,6 +33,7 @@ def guarded():
                 guard.__file__,
                 prefix or f"perfgate-test-{uuid.uuid4().hex}-",
                 str(grace_s),
+                json.dumps(cleanup),
                 *argv,
             ],
             stdin=subprocess.PIPE,
@@ -126,10 +128,27 @@ def test_only_the_server_s_own_shared_memory_is_removed(guarded):
         segments[1].unlink(missing_ok=True)
 
 
+def test_a_last_command_runs_however_the_server_ends(guarded, tmp_path):
+    """So that a container goes with its client: asked to stop, or ended by itself."""
+    for name, program in (("asked", ("sleep", "600")), ("ended", ("true",))):
+        note = tmp_path / name
+        process, _ = guarded(*program, cleanup=["touch", str(note)])
+        process.communicate(timeout=PATIENCE_S)
+
+        assert note.exists()
+
+
+def test_a_last_command_that_is_not_there_changes_nothing(guarded):
+    """A machine without docker has no container to remove."""
+    process, _ = guarded("sh", "-c", "exit 7", cleanup=["/nonexistent/docker"])
+
+    assert process.wait(PATIENCE_S) == 7
+
+
 def test_a_program_that_cannot_start_is_no_hang(tmp_path):
     """A missing binary ends the guard at once, without a pid."""
     ended = subprocess.run(
-        [sys.executable, "-I", "-S", guard.__file__, "x-", "1", tmp_path / "absent"],
+        [sys.executable, "-I", "-S", guard.__file__, "x-", "1", "[]", tmp_path / "absent"],
         stdin=subprocess.DEVNULL,
         capture_output=True,
         timeout=PATIENCE_S,

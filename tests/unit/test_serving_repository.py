@@ -21,7 +21,6 @@ from perfgate.model import (
     Target,
 )
 from perfgate.serving.repository import scheduling_parameters, serving_spec, write_repository
-from perfgate.serving.tokenizer import load_tokenizer
 from tests.unit.upstream_tensors import INPUTS, OUTPUTS, STEPS, map_lines, tensor_lines
 
 pytestmark = pytest.mark.unit
@@ -55,7 +54,8 @@ def read(repository):
 def rendered(request, tmp_path_factory):
     """The repository of one target: its folder, its target, its configurations."""
     root = tmp_path_factory.mktemp(request.param)
-    repository = write_repository(root, an_engine(request.param, root), SERVING, load_tokenizer())
+    root = tmp_path_factory.mktemp(request.param)
+    repository = write_repository(root, an_engine(request.param, root), SERVING, root / "tokenizer")
     return repository, request.param, read(repository)
 
 
@@ -183,4 +183,4 @@ def test_a_target_without_this_ensemble_is_refused(tmp_path):
     engine = replace(an_engine(Target.SIM, tmp_path), target=Target.REMOTE)
 
     with pytest.raises(UsageError, match="target"):
-        write_repository(tmp_path, engine, SERVING, load_tokenizer())
+        write_repository(tmp_path, engine, SERVING, tmp_path)

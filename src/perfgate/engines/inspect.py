@@ -24,7 +24,7 @@ _BUILD_ADVICE = "build again with the flags of this spec"
 def check_engine(config: dict[str, Any], spec: EngineSpec) -> None:
     """Raise BuildError, naming field, asked and got, unless `config` is of the engine `spec` asks.
 
-    Checked are GEMM and KV-cache precision, sizes, KV-cache type, FMHA and block size.
+    Checked are GEMM and KV-cache precision, sizes, KV-cache type, plugins, FMHA and block size.
     """
     _check_precision(config, "quant_algo", spec.precision)
     _check_precision(config, "kv_cache_quant_algo", spec.precision)
@@ -32,6 +32,15 @@ def check_engine(config: dict[str, Any], spec: EngineSpec) -> None:
         got = _lookup(config, field)
         if got != asked:
             raise BuildError(f"{spec.name}: asked {field} {asked}, got {got}: {_BUILD_ADVICE}")
+
+
+def check_checkpoint(config: dict[str, Any], spec: EngineSpec) -> None:
+    """Raise BuildError unless a TensorRT-LLM checkpoint's `config` has the precision of `spec`.
+
+    Found here, a checkpoint that was not quantised costs minutes; found in the engine, an hour.
+    """
+    for name in ("quant_algo", "kv_cache_quant_algo"):
+        _check_precision({_PRETRAINED: config}, name, spec.precision)
 
 
 def _check_precision(config: dict[str, Any], name: str, precision: Precision) -> None:
@@ -45,6 +54,7 @@ def _check_precision(config: dict[str, Any], name: str, precision: Precision) ->
 
 
 def _expected(spec: EngineSpec) -> dict[str, object]:
+    fp8 = spec.precision is Precision.FP8
     return {
         f"{_PRETRAINED}.dtype": "float16",
         "build_config.max_batch_size": spec.max_batch_size,
@@ -54,6 +64,11 @@ def _expected(spec: EngineSpec) -> dict[str, object]:
         "build_config.max_beam_width": 1,
         "build_config.kv_cache_type": "PAGED",
         f"{_PLUGINS}.context_fmha": spec.context_fmha,
+        f"{_PLUGINS}.use_paged_context_fmha": spec.context_fmha,
+        f"{_PLUGINS}.use_fp8_context_fmha": fp8 and spec.context_fmha,
+        f"{_PLUGINS}.gemm_plugin": None if fp8 else "float16",
+        f"{_PLUGINS}.remove_input_padding": True,
+        f"{_PLUGINS}.multiple_profiles": True,
         f"{_PLUGINS}.tokens_per_block": spec.tokens_per_block,
     }
 

@@ -106,7 +106,7 @@ def simulated_config(spec: EngineSpec, profile: HardwareProfile, version: str) -
                 "tokens_per_block": spec.tokens_per_block,
                 "use_fp8_context_fmha": bool(algorithm) and spec.context_fmha,
                 "use_paged_context_fmha": spec.context_fmha,
-                "multiple_profiles": False,
+                "multiple_profiles": True,
             },
         },
     }

@@ -21,13 +21,16 @@ class Ports:
 
 
 def server_command(
-    binary: Path, *, repository: Path, backends: Path, ports: Ports, identity: str
+    binary: Path, *, repository: Path, backends: Path | None, ports: Ports, identity: str
 ) -> tuple[str, ...]:
-    """Build the argv; `identity` names the server and its shared-memory segments, uniquely."""
+    """Build the argv; `identity` names the server and its shared-memory segments, uniquely.
+
+    Without `backends` the server uses the backends it was installed with.
+    """
     return (
         str(binary),
         f"--model-repository={repository}",
-        f"--backend-directory={backends}",
+        *([] if backends is None else [f"--backend-directory={backends}"]),
         # The repository is complete; completing it would load every Python model twice.
         "--disable-auto-complete-config",
         f"--id={identity}",

@@ -1,17 +1,19 @@
-"""Stands between perfgate and tritonserver, so that no way to die leaves anything behind.
+"""Stands between perfgate and a program it runs, so that no way to die leaves anything behind.
 
-Run as `python guard.py SHM_PREFIX GRACE_SECONDS ARGV...` with a pipe on standard input. It starts
+Run as `python guard.py SHM_PREFIX GRACE_SECONDS CLEANUP ARGV...` with a pipe on standard input;
+CLEANUP is a JSON list, the argv of a last command such as `docker rm`, or empty. It starts
 ARGV in a process group of its own, prints its pid, and stops it when the pipe closes: because
 perfgate asked, or because perfgate died, by SIGKILL or otherwise. Stopping is one path: SIGTERM, a
-grace period, SIGKILL to the group, then every descendant is reaped and every shared-memory segment
-of the prefix removed. The exit status is the server's own, 128 + signal if it was killed. Standard
-library only: it starts in a few milliseconds and stays small.
+grace period, SIGKILL to the group, then every descendant is reaped, every shared-memory segment
+of the prefix removed and the last command run. The exit status is the server's own, 128 + signal if
+it was killed. Standard library only: it starts in a few milliseconds and stays small.
 """
 
 from __future__ import annotations
 
 import contextlib
 import ctypes
+import json
 import os
 import select
 import signal
@@ -24,9 +26,10 @@ _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
 _SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - where POSIX shared memory lies, no temp file
 _TICK_S = 0.1
+_CLEANUP_S = 30.0
 
 
-def main(prefix: str, grace_s: float, argv: list[str]) -> int:
+def main(prefix: str, grace_s: float, cleanup: list[str], argv: list[str]) -> int:
     """Run `argv` until it ends or nobody wants it any more; returns its exit status."""
     libc = ctypes.CDLL(None)
     libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
@@ -50,6 +53,7 @@ def main(prefix: str, grace_s: float, argv: list[str]) -> int:
         sweep(child.pid, prefix)
         child.wait()
         _reap(grace_s)
+        clean_up(cleanup)
     return child.returncode if child.returncode >= 0 else 128 - child.returncode
 
 
@@ -59,6 +63,20 @@ def sweep(group: int, prefix: str) -> None:
         os.killpg(group, signal.SIGKILL)
     for segment in _SHARED_MEMORY.glob(f"{prefix}*"):
         segment.unlink(missing_ok=True)
+
+
+def clean_up(argv: list[str]) -> None:
+    """Run the last command, if there is one; it has nobody left to tell if it fails."""
+    if argv:
+        with contextlib.suppress(OSError, subprocess.TimeoutExpired):
+            subprocess.run(
+                argv,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                timeout=_CLEANUP_S,
+                check=False,
+            )
 
 
 def _raise_exit(*_: object) -> None:
@@ -94,4 +112,4 @@ def _reap(grace_s: float) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1], float(sys.argv[2]), sys.argv[3:]))
+    sys.exit(main(sys.argv[1], float(sys.argv[2]), json.loads(sys.argv[3]), sys.argv[4:]))

@@ -11,7 +11,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,7 +33,8 @@ _TAIL_WIDTH = 400
 class Launch:
     """A server about to run: its command line, environment, log, and where it will answer.
 
-    `identity` is the name it gives itself and the prefix of its shared-memory segments.
+    `identity` is the name it gives itself and the prefix of its shared-memory segments. `cleanup`
+    is the argv of a last command, for what does not end with the process: a container.
     """
 
     argv: tuple[str, ...]
@@ -41,6 +42,7 @@ class Launch:
     identity: str
     log: Path
     server: Server
+    cleanup: tuple[str, ...] = ()
 
 
 class PortTakenError(ServerError):
@@ -111,13 +113,21 @@ def _get(url: str) -> bytes | None:
         return None
 
 
+def guarded_argv(
+    argv: Sequence[str], identity: str, grace_s: float, cleanup: Sequence[str] = ()
+) -> list[str]:
+    """The argv that runs `argv` under its guard, which reads its standard input."""
+    program = [sys.executable, "-I", "-S", guard.__file__]
+    return [*program, identity, str(grace_s), json.dumps(list(cleanup)), *argv]
+
+
 @contextmanager
 def _guarded(launch: Launch, grace_s: float) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
     """The guard process and the server's pid.
 
     Leaving closes the guard's pipe and waits for it to clean up, or does so if it was killed.
     """
-    argv = [sys.executable, "-I", "-S", guard.__file__, launch.identity, str(grace_s), *launch.argv]
+    argv = guarded_argv(launch.argv, launch.identity, grace_s, launch.cleanup)
     with (
         launch.log.open("wb") as log,
         subprocess.Popen(
@@ -139,6 +149,7 @@ def _guarded(launch: Launch, grace_s: float) -> Iterator[tuple[subprocess.Popen[
             process.communicate()
             if line and process.returncode < 0:
                 guard.sweep(int(line), launch.identity)
+                guard.clean_up(list(launch.cleanup))
 
 
 def _failure(what: str, after_s: float, launch: Launch) -> ServerError:

@@ -3,39 +3,53 @@
 from __future__ import annotations
 
 import contextlib
-import functools
+import os
 import secrets
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from perfgate.model import Engine, Server, ServingSpec
-from perfgate.serving.command import HOST, server_command
+from perfgate.engines.site import read_origin
+from perfgate.errors import MissingRequirementError
+from perfgate.gpus import VISIBLE
+from perfgate.model import Engine, Server, ServingSpec, Target
+from perfgate.serving.command import HOST, Ports, server_command
+from perfgate.serving.hardware import BINARY, TRITONSERVER, hardware_command
 from perfgate.serving.launch import Launch, PortTakenError, pick_ports, run
-from perfgate.serving.repository import write_repository
-from perfgate.serving.tokenizer import load_tokenizer
-from perfgate.serving.triton import TritonInstall, find_triton, make_backend_directory
+from perfgate.serving.repository import served_model, write_repository
+from perfgate.serving.tokenizer import load_tokenizer, save_tokenizer
+from perfgate.serving.triton import find_triton, make_backend_directory
+from perfgate.trtllm import Runner
 
 READY_TIMEOUT_S = 120.0
+# Loading weights of tens of gigabytes, and warming kernels up, takes its time.
+HARDWARE_READY_TIMEOUT_S = 1200.0
+Plan = Callable[[], Launch]
 _PORT_ATTEMPTS = 3
 
 
 @contextmanager
 def serve(
-    engine: Engine, serving: ServingSpec, *, workdir: Path, ready_timeout_s: float = READY_TIMEOUT_S
+    engine: Engine,
+    serving: ServingSpec,
+    *,
+    workdir: Path,
+    ready_timeout_s: float | None = None,
 ) -> Iterator[Server]:
-    """Boot Triton with the engine behind the ensemble and yield it once its models answer.
+    """Boot Triton with the engine behind it and yield it once its models answer.
 
     All it writes, its log too, lies under `workdir`. However this ends, even by SIGKILL, no
     process, port or shared-memory segment is left. Raises ServerError with the log's last lines if
     Triton dies or is not ready in time, MissingRequirementError if it cannot run here.
     """
-    install = find_triton()
-    write_repository(workdir, engine, serving, load_tokenizer())
-    make_backend_directory(install, workdir / "backends")
-    plan = functools.partial(_plan, install, workdir, simulated=engine.simulated)
+    if engine.target is Target.SIM:
+        prepare, patience_s = _prepare_simulated, READY_TIMEOUT_S
+    else:
+        prepare, patience_s = _prepare_hardware, HARDWARE_READY_TIMEOUT_S
+    plan = prepare(engine, serving, workdir)
     with ExitStack() as stack:
-        yield start(stack, plan, ready_timeout_s=ready_timeout_s)
+        yield start(stack, plan, ready_timeout_s=ready_timeout_s or patience_s)
 
 
 def start(stack: ExitStack, plan: Callable[[], Launch], *, ready_timeout_s: float) -> Server:
@@ -46,24 +60,99 @@ def start(stack: ExitStack, plan: Callable[[], Launch], *, ready_timeout_s: floa
     return stack.enter_context(run(plan(), ready_timeout_s=ready_timeout_s))
 
 
-def _plan(install: TritonInstall, workdir: Path, *, simulated: bool) -> Launch:
-    ports, identity = pick_ports(), f"perfgate-{secrets.token_hex(6)}-"
-    return Launch(
-        argv=server_command(
+def _prepare_simulated(engine: Engine, serving: ServingSpec, workdir: Path) -> Plan:
+    install = find_triton()
+    tokenizer_dir = workdir / "tokenizer"
+    save_tokenizer(load_tokenizer(), tokenizer_dir)
+    repository = write_repository(workdir, engine, serving, tokenizer_dir)
+    backends = make_backend_directory(install, workdir / "backends")
+
+    def plan() -> Launch:
+        ports, identity = pick_ports(), new_identity()
+        argv = server_command(
             install.binary,
-            repository=workdir / "models",
-            backends=workdir / "backends",
+            repository=repository,
+            backends=backends,
             ports=ports,
             identity=identity,
-        ),
-        environment=install.environment,
+        )
+        return _launch(engine, workdir, ports, identity, argv, install.environment)
+
+    return plan
+
+
+def _prepare_hardware(engine: Engine, serving: ServingSpec, workdir: Path) -> Plan:
+    origin = read_origin(engine.directory)
+    repository = write_repository(
+        workdir, engine, serving, origin.checkpoint, tensorrt_llm=origin.tensorrt_llm
+    )
+    binary = BINARY if origin.runner is Runner.DOCKER else find_tritonserver()
+
+    def plan() -> Launch:
+        ports, identity = pick_ports(), new_identity()
+        run = hardware_command(
+            origin,
+            binary=binary,
+            repository=repository,
+            engine=engine.directory,
+            ports=ports,
+            identity=identity,
+            gpu=os.environ.get(VISIBLE, "0"),
+        )
+        environment = {**os.environ, **run.command.environment}
+        argv = run.command.argv
+        return _launch(engine, workdir, ports, identity, argv, environment, run.cleanup)
+
+    return plan
+
+
+def find_tritonserver() -> Path:
+    """The server where NVIDIA's container has it, or on PATH; MissingRequirementError if neither.
+
+    PATH comes first: whoever puts another one there means it.
+    """
+    found = shutil.which(TRITONSERVER) or (str(BINARY) if BINARY.is_file() else None)
+    if found is None:
+        msg = (
+            f"{TRITONSERVER} is neither on PATH nor at {BINARY}: run inside the container named in"
+            ' trtllm.toml, or set runner = "docker" there'
+        )
+        raise MissingRequirementError(msg)
+    return Path(found)
+
+
+def new_identity() -> str:
+    """A server's name, of its own on this machine: prefix of its shared memory too."""
+    return f"perfgate-{secrets.token_hex(6)}-"
+
+
+def _launch(  # noqa: PLR0917 - the parts of one value
+    engine: Engine,
+    workdir: Path,
+    ports: Ports,
+    identity: str,
+    argv: tuple[str, ...],
+    environment: dict[str, str],
+    cleanup: tuple[str, ...] = (),
+) -> Launch:
+    log = workdir / "triton.log"
+    return Launch(
+        argv=argv,
+        environment=environment,
         identity=identity,
-        log=workdir / "triton.log",
-        server=Server(
-            grpc_url=f"{HOST}:{ports.grpc}",
-            http_url=f"http://{HOST}:{ports.http}",
-            metrics_url=f"http://{HOST}:{ports.metrics}/metrics",
-            simulated=simulated,
-            log=workdir / "triton.log",
-        ),
+        log=log,
+        cleanup=cleanup,
+        server=server_at(ports, engine, log),
+    )
+
+
+def server_at(ports: Ports, engine: Engine, log: Path) -> Server:
+    """The addresses at which a Triton of ours answers."""
+    return Server(
+        grpc_url=f"{HOST}:{ports.grpc}",
+        http_url=f"http://{HOST}:{ports.http}",
+        metrics_url=f"http://{HOST}:{ports.metrics}/metrics",
+        model=served_model(engine.target),
+        simulated=engine.simulated,
+        log=log,
     )

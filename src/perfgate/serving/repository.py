@@ -2,7 +2,8 @@
 
 Each config.pbtxt is built as a ModelConfig message and printed by protobuf's own text format, not
 filled into a text template: a misspelt field, a wrong type or an unfilled placeholder cannot be
-written at all. One rendering serves every target; only the backend of `tensorrt_llm` differs.
+written at all. One rendering serves every target; only the backend of `tensorrt_llm` differs. The
+target llmapi needs one model alone, text in and text out, under that same name.
 """
 
 from __future__ import annotations
@@ -12,14 +13,14 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from google.protobuf import text_format  # type: ignore[import-untyped]  # ships no types
-from tokenizers import Tokenizer
 from tritonclient.grpc.model_config_pb2 import ModelConfig, ModelInput, ModelOutput
 
+from perfgate import codec
 from perfgate.errors import UsageError
 from perfgate.model import BatchingStrategy, Engine, SchedulerPolicy, ServingSpec, Target
 from perfgate.serving import tensors
+from perfgate.serving.llm_arguments import llm_arguments
 from perfgate.serving.tensors import Tensor
-from perfgate.serving.tokenizer import save_tokenizer
 
 _MODELS = Path(__file__).parent / "models"
 _BACKENDS = {Target.SIM: "python", Target.TRT_ENGINE: "tensorrtllm"}
@@ -28,31 +29,43 @@ _PERIOD_MS = 100
 
 
 def write_repository(
-    root: Path, engine: Engine, serving: ServingSpec, tokenizer: Tokenizer
+    root: Path,
+    engine: Engine,
+    serving: ServingSpec,
+    tokenizer_dir: Path,
+    *,
+    tensorrt_llm: str = "",
 ) -> Path:
-    """Write the whole repository under `root`, with the tokenizer beside it; returns its path.
+    """Write the whole repository under `root`; returns its path.
 
-    Raises UsageError for a target that is not served through this ensemble.
+    For the target llmapi `tokenizer_dir` is the model's own folder, and `tensorrt_llm` the version.
+    Raises UsageError for a target that is not served by a Triton of ours.
     """
-    tokenizer_dir = root / "tokenizer"
-    save_tokenizer(tokenizer, tokenizer_dir)
     repository = root / "models"
-    for config in model_configs(engine, serving, tokenizer_dir):
+    for config in model_configs(engine, serving, tokenizer_dir, repository):
         folder = repository / config.name
         (folder / "1").mkdir(parents=True)
         (folder / "config.pbtxt").write_text(text_format.MessageToString(config), encoding="utf-8")
         if config.backend == "python":
-            shutil.copyfile(_MODELS / f"{config.name}.py", folder / "1" / "model.py")
+            code = tensors.LLMAPI if engine.target is Target.LLMAPI else config.name
+            shutil.copyfile(_MODELS / f"{code}.py", folder / "1" / "model.py")
+    if engine.target is Target.LLMAPI:
+        arguments = llm_arguments(
+            engine.spec, serving, checkpoint=tokenizer_dir, version=tensorrt_llm
+        )
+        _llm_arguments_path(repository).write_bytes(codec.to_pretty_json(arguments))
     return repository
 
 
 def model_configs(
-    engine: Engine, serving: ServingSpec, tokenizer_dir: Path
+    engine: Engine, serving: ServingSpec, tokenizer_dir: Path, repository: Path
 ) -> tuple[ModelConfig, ...]:
-    """The four models' configurations, in the order in which a request meets them."""
+    """The models' configurations, in the order in which a request meets them."""
+    if engine.target is Target.LLMAPI:
+        return (_llmapi(_llm_arguments_path(repository)),)
     if engine.target not in _BACKENDS:
-        served = ", ".join(_BACKENDS)
-        raise UsageError("target", str(engine.target), f"the ensemble serves {served}")
+        served = ", ".join((*_BACKENDS, Target.LLMAPI))
+        raise UsageError("target", str(engine.target), f"a Triton of ours serves {served}")
     batch = engine.spec.max_batch_size
     return (
         _ensemble(batch),
@@ -60,6 +73,26 @@ def model_configs(
         _tensorrt_llm(engine, serving, tokenizer_dir),
         _text_model(tensors.POSTPROCESSING, batch, tokenizer_dir, skip_special_tokens="true"),
     )
+
+
+def served_model(target: Target) -> str:
+    """The model that clients of this target ask."""
+    return tensors.TENSORRT_LLM if target is Target.LLMAPI else tensors.ENSEMBLE
+
+
+def _llmapi(arguments: Path) -> ModelConfig:
+    # No batch dimension: the LLM API batches by itself, and a batcher here would only add delay.
+    config = _model(tensors.LLMAPI, 0)
+    config.name = tensors.TENSORRT_LLM
+    config.backend = "python"
+    config.model_transaction_policy.decoupled = True
+    config.instance_group.add(count=1, kind="KIND_CPU")
+    _set_parameters(config, {"llm_arguments": str(arguments)})
+    return config
+
+
+def _llm_arguments_path(repository: Path) -> Path:
+    return repository / tensors.TENSORRT_LLM / "1" / "llm.json"
 
 
 def _ensemble(batch: int) -> ModelConfig:

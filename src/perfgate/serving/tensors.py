@@ -74,6 +74,34 @@ RESULTS = (
     Tensor("num_output_tokens", "INT32"),
 )
 
+LLMAPI = "llmapi"
+"""The table of the model that serves the LLM API; Triton knows it as `tensorrt_llm`."""
+
+# What the LLM API can be asked for, and answers; the names are the ensemble's.
+_LLMAPI_INPUTS = (
+    "top_k",
+    "top_p",
+    "temperature",
+    "min_tokens",
+    "seed",
+    "stream",
+    "exclude_input_in_output",
+    "return_perf_metrics",
+    "return_num_input_tokens",
+    "return_num_output_tokens",
+)
+_LLMAPI_RESULTS = (
+    "kv_cache_alloc_new_blocks",
+    "kv_cache_reused_blocks",
+    "kv_cache_alloc_total_blocks",
+    "arrival_time_ns",
+    "first_scheduled_time_ns",
+    "first_token_time_ns",
+    "last_token_time_ns",
+    "num_input_tokens",
+    "num_output_tokens",
+)
+
 INPUTS: dict[str, tuple[Tensor, ...]] = {
     ENSEMBLE: (
         Tensor("text_input", "STRING"),
@@ -107,6 +135,17 @@ INPUTS: dict[str, tuple[Tensor, ...]] = {
         Tensor("TOKENS_BATCH", "INT32", (-1, -1)),
         Tensor("SEQUENCE_LENGTH", "INT32", (-1,)),
     ),
+    LLMAPI: (
+        Tensor("text_input", "STRING"),
+        Tensor("max_tokens", "INT32"),
+        Tensor("end_id", "INT32", optional=True),
+        Tensor("ignore_eos", "BOOL", optional=True),
+        *(
+            Tensor(name, kind, optional=True)
+            for name, kind, _ in _SAMPLING
+            if name in _LLMAPI_INPUTS
+        ),
+    ),
 }
 
 OUTPUTS: dict[str, tuple[Tensor, ...]] = {
@@ -126,6 +165,10 @@ OUTPUTS: dict[str, tuple[Tensor, ...]] = {
         *RESULTS,
     ),
     POSTPROCESSING: (Tensor("OUTPUT", "STRING", (-1,)),),
+    LLMAPI: (
+        Tensor("text_output", "STRING", (-1,)),
+        *(result for result in RESULTS if result.name in _LLMAPI_RESULTS),
+    ),
 }
 
 STEPS = (

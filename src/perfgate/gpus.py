@@ -1,0 +1,97 @@
+"""The GPUs of this machine: which there are, and which one is ours for now."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from perfgate.errors import MissingRequirementError
+
+VISIBLE = "CUDA_VISIBLE_DEVICES"
+_QUERY = "index,name,compute_cap,driver_version"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gpu:
+    """One GPU as the driver describes it."""
+
+    index: int
+    name: str
+    compute_capability: str
+    driver: str
+
+
+def list_gpus() -> tuple[Gpu, ...]:
+    """Every GPU that `nvidia-smi` lists; none where there is no driver or it does not answer."""
+    tool = shutil.which("nvidia-smi")
+    if tool is None:
+        return ()
+    argv = [tool, f"--query-gpu={_QUERY}", "--format=csv,noheader"]
+    try:
+        listing = subprocess.run(argv, capture_output=True, text=True, timeout=10, check=True)
+    except (subprocess.SubprocessError, OSError):
+        return ()
+    return parse_listing(listing.stdout)
+
+
+def parse_listing(text: str) -> tuple[Gpu, ...]:
+    """Read `nvidia-smi`'s lines; one that is no GPU's is left out."""
+    rows = [[word.strip() for word in line.split(",")] for line in text.splitlines()]
+    return tuple(
+        Gpu(index=int(row[0]), name=row[1], compute_capability=row[2], driver=row[3])
+        for row in rows
+        if len(row) == len(_QUERY.split(",")) and row[0].isdecimal()
+    )
+
+
+def visible(gpus: Sequence[Gpu], setting: str | None) -> tuple[Gpu, ...]:
+    """Those that CUDA_VISIBLE_DEVICES leaves, in its order; all if it is not set."""
+    if setting is None:
+        return tuple(gpus)
+    by_index = {str(gpu.index): gpu for gpu in gpus}
+    return tuple(by_index[word] for word in setting.split(",") if word in by_index)
+
+
+@contextmanager
+def claim(gpus: Sequence[Gpu], folder: Path | None = None) -> Iterator[Gpu]:
+    """Take a GPU that no other run on this machine has, and make it the only visible one.
+
+    The claim is a file lock in `folder` (by default the machine's temporary folder): it ends with
+    this process, however that ends. Raises MissingRequirementError if every GPU is taken.
+    """
+    place = folder or Path(tempfile.gettempdir())
+    for gpu in gpus:
+        lock = FileLock(place / f"perfgate-gpu-{gpu.index}.lock", mode=0o666)
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            continue
+        before = os.environ.get(VISIBLE)
+        os.environ[VISIBLE] = str(gpu.index)
+        try:
+            yield gpu
+        finally:
+            _restore(before)
+            lock.release()
+        return
+    taken = ", ".join(str(gpu.index) for gpu in gpus) or "none"
+    msg = (
+        f"no GPU is free (there are: {taken}). Another run of perfgate measures on each of them;"
+        " wait for it, or start fewer workers."
+    )
+    raise MissingRequirementError(msg)
+
+
+def _restore(before: str | None) -> None:
+    if before is None:
+        os.environ.pop(VISIBLE, None)
+    else:
+        os.environ[VISIBLE] = before
