@@ -12,14 +12,17 @@ from perfgate import artifacts, baselines, cli_load, codec
 from perfgate.errors import MissingRequirementError, PerfGateError, UsageError
 from perfgate.gate import exit_code, explain
 from perfgate.hardware import load_profile
+from perfgate.plan import Planner, described
 from perfgate.publish import compose, render
 from perfgate.rejudge import rejudge, remeasure
 from perfgate.report.content import Report
 from perfgate.report.table import render_text
-from perfgate.setting import BASELINES, DEFAULT_HARDWARE, HARDWARE
+from perfgate.setting import BASELINES, CACHE, DEFAULT_HARDWARE, ENGINES, HARDWARE
 from perfgate.sim.fit import fit
 from perfgate.sim.report import report_text, simulation_report
 from perfgate.suite import Suite, find_root, load_suite
+from perfgate.targets import HARDWARE_TARGETS, named_target
+from perfgate.trtllm import load_trtllm
 
 EXIT_USAGE = 2
 EXIT_INVALID = 4
@@ -91,6 +94,31 @@ def report(folder: Folder) -> None:
     render(folder, content)
     typer.echo(render_text(content, colour=sys.stdout.isatty()), nl=False)
     typer.echo(f"Report: {folder / artifacts.REPORT_HTML}")
+
+
+@app.command(epilog="Example: perfgate plan --target trt-engine --output plan")
+def plan(
+    *,
+    target: Annotated[str, typer.Option("--target", help="trt-engine, llmapi or sim.")],
+    output: Annotated[Path, typer.Option("--output", help="A new folder for the plan.")],
+    point: Annotated[
+        str | None, typer.Option("--point", help="This point only (default: every point).")
+    ] = None,
+    json: AsJson = False,
+) -> None:
+    """Render the model repositories and write every command; build and run nothing."""
+    suite = _suite()
+    chosen = named_target(target)
+    planner = Planner(
+        root=suite.root,
+        cache=suite.root / CACHE / ENGINES,
+        target=chosen,
+        config=load_trtllm(suite.root) if chosen in HARDWARE_TARGETS else None,
+        output=output,
+    )
+    written = planner.write((suite.point(point),) if point else suite.points)
+    text = codec.to_pretty_json(written).decode() if json else f"{described(written)}\n"
+    typer.echo(text, nl=False)
 
 
 @baseline_app.command(epilog="Example: perfgate baseline record artifacts")

@@ -15,6 +15,7 @@ from perfgate.targets import choose, look
 BASELINES = "baselines"
 HARDWARE = "hardware"
 CACHE = ".perfgate"
+ENGINES = "engines"
 DEFAULT_HARDWARE = "gb10"
 
 

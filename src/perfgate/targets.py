@@ -46,7 +46,7 @@ def choose(requested: str, machine: Machine, *, url: str | None, require_hardwar
     if requested == AUTO:
         target = _automatic(machine, url=url, require_hardware=require_hardware)
     else:
-        target = _named(requested)
+        target = named_target(requested)
     if require_hardware and target is Target.SIM:
         rule = "--require-hardware was given and the simulated target is no hardware"
         raise UsageError("--target", requested, rule)
@@ -95,7 +95,8 @@ def _automatic(machine: Machine, *, url: str | None, require_hardware: bool) -> 
     return HARDWARE_TARGETS[0] if require_hardware else Target.SIM
 
 
-def _named(requested: str) -> Target:
+def named_target(requested: str) -> Target:
+    """The target of that name; UsageError listing the known ones if there is none."""
     try:
         return Target(requested)
     except ValueError as error:

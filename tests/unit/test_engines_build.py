@@ -58,6 +58,15 @@ def test_an_engine_from_the_cache_is_checked_as_well(tmp_path):
 
 
 def test_a_running_server_has_no_engine_to_build(tmp_path):
-    """The remote target builds nothing."""
-    with pytest.raises(UsageError, match="target"):
-        build(SPEC, target=Target.REMOTE, profile=gb10(), cache=tmp_path)
+    """The remote target builds nothing and writes nothing."""
+    engine = build(SPEC, target=Target.REMOTE, profile=gb10(), cache=tmp_path / "cache")
+
+    assert (engine.spec, engine.simulated) == (SPEC, False)
+    assert not (tmp_path / "cache").exists()
+
+
+@pytest.mark.parametrize("target", [Target.TRT_ENGINE, Target.LLMAPI], ids=str)
+def test_hardware_without_its_configuration_is_refused(tmp_path, target):
+    """Nothing is guessed: the file that says from what to build is named."""
+    with pytest.raises(UsageError, match=r"trtllm\.toml"):
+        build(SPEC, target=target, profile=gb10(), cache=tmp_path)
