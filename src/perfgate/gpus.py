@@ -14,6 +14,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from perfgate.errors import MissingRequirementError
+from perfgate.model import Target
 
 VISIBLE = "CUDA_VISIBLE_DEVICES"
 _QUERY = "index,name,compute_cap,driver_version"
@@ -58,6 +59,13 @@ def visible(gpus: Sequence[Gpu], setting: str | None) -> tuple[Gpu, ...]:
         return tuple(gpus)
     by_index = {str(gpu.index): gpu for gpu in gpus}
     return tuple(by_index[word] for word in setting.split(",") if word in by_index)
+
+
+def gpu_count(target: Target) -> int:
+    """How many tests may measure at once: one for each GPU, one where there is none of ours."""
+    if target not in (Target.TRT_ENGINE, Target.LLMAPI):
+        return 1
+    return max(1, len(visible(list_gpus(), os.environ.get(VISIBLE))))
 
 
 @contextmanager

@@ -76,6 +76,7 @@ class Script:
     after: int = 0
     times: int | None = None
     inputs: tuple[str, ...] = tuple(_INPUTS)
+    models: tuple[str, ...] = ("ensemble",)
 
     def befalls(self, number: int) -> Misbehaviour | None:
         """Return what goes wrong with request `number`, if anything."""
@@ -143,10 +144,10 @@ class _Servicer(service_pb2_grpc.GRPCInferenceServiceServicer):  # type: ignore[
         return service_pb2.ServerReadyResponse(ready=True)
 
     def ModelReady(self, request: Any, _context: Any) -> Any:  # noqa: N802 - the protocol's name
-        return service_pb2.ModelReadyResponse(ready=request.name == "ensemble")
+        return service_pb2.ModelReadyResponse(ready=request.name in self._mock.script.models)
 
     def ModelMetadata(self, request: Any, context: Any) -> Any:  # noqa: N802 - the protocol's name
-        if request.name != "ensemble":
+        if request.name not in self._mock.script.models:
             context.abort(grpc.StatusCode.NOT_FOUND, f"Request for unknown model: '{request.name}'")
         response = service_pb2.ModelMetadataResponse(name=request.name, platform="ensemble")
         for name in self._mock.script.inputs:

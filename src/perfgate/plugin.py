@@ -14,6 +14,7 @@ import pytest
 from perfgate import artifacts
 from perfgate.errors import PerfGateError
 from perfgate.gate import explain, worst
+from perfgate.gpus import gpu_count
 from perfgate.model import Finding, Judgement, OperatingPoint, Verdict
 from perfgate.report.progress import Step
 from perfgate.setting import Setting, settle
@@ -60,6 +61,8 @@ def pytest_configure(config: pytest.Config) -> None:
     selected = config.getoption("markexpr") or ""
     if any(mark in selected for mark in MEASURING) and not config.option.xmlpath:
         config.option.xmlpath = str(_artifacts(config) / artifacts.JUNIT)
+    if any(mark in selected for mark in MEASURING):
+        _keep_groups_together(config)
     if not hasattr(config, "workerinput"):  # a worker's reports reach the controller
         config.pluginmanager.register(Summary(lambda: setting(config)), "perfgate-summary")
 
@@ -71,9 +74,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if not measuring:
         return
     try:
-        suite = setting(config).suite
+        suite_setting = setting(config)
     except PerfGateError as error:
         raise pytest.UsageError(str(error)) from error
+    suite = suite_setting.suite
     engines = list(dict.fromkeys(point.engine for point in suite.points))
 
     def boot_order(item: pytest.Item) -> int:
@@ -82,9 +86,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
     others = [item for item in items if not _measures(item)]
     items[:] = others + sorted(measuring, key=boot_order)
+    groups = gpu_count(suite_setting.target)
     for item in measuring:
-        # One GPU (or one simulated one) serves one test at a time, whatever -n says.
-        item.add_marker(pytest.mark.xdist_group("perfgate-target"))
+        # A GPU (or a simulated one) serves one test at a time, whatever -n says.
+        group = boot_order(item) % groups
+        item.add_marker(pytest.mark.xdist_group(f"perfgate-gpu-{group}"))
     signal.signal(signal.SIGTERM, _interrupt)
 
 
@@ -169,6 +175,12 @@ def _measures(item: pytest.Item) -> bool:
 
 def _artifacts(config: pytest.Config) -> Path:
     return Path(config.invocation_params.dir, config.getoption("--artifacts"))
+
+
+def _keep_groups_together(config: pytest.Config) -> None:
+    # Under xdist's other ways to share tests out, a group means nothing and servers would compete.
+    if getattr(config.option, "dist", "no") != "no":
+        config.option.dist = "loadgroup"
 
 
 def _interrupt(_signal: int, _frame: FrameType | None) -> NoReturn:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Protocol, Self
 
 from perfgate.engines.build import build
+from perfgate.engines.site import Site
 from perfgate.errors import LoadError, PerfGateError, ServerError
+from perfgate.gpus import VISIBLE, claim, list_gpus, visible
 from perfgate.load.closed_loop import ClosedLoop, LoadOutcome
 from perfgate.load.planner import prompts_needed
 from perfgate.measure.measure import measure
@@ -28,9 +31,11 @@ from perfgate.model import (
 from perfgate.provenance import fingerprint, wall_clock
 from perfgate.records import SUFFIX, write_run
 from perfgate.serving.metrics import active_requests, scrape
-from perfgate.serving.process import serve
-from perfgate.serving.tokenizer import load_tokenizer, prompts
-from perfgate.setting import Setting
+from perfgate.serving.process import serve, tokenizer_of
+from perfgate.serving.remote import discover
+from perfgate.serving.tokenizer import prompts
+from perfgate.setting import ENGINES, Setting
+from perfgate.targets import HARDWARE_TARGETS
 
 DRAIN_S = 120.0
 # TensorRT-LLM's backend brings its metrics up to date every 100 ms.
@@ -66,23 +71,33 @@ class Rig:
         self._failed: dict[str, PerfGateError] = {}
         self._serving: tuple[Engine, ServingSpec, Server] | None = None
         self._stack = ExitStack()
+        self._lifetime = ExitStack()
+        self._site: Site | None = None
 
     def __enter__(self) -> Self:
         """Start nothing yet: servers boot when a point needs one."""
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Stop the server."""
+        """Stop the server and let go of the GPU."""
         self._stop()
+        self._lifetime.close()
 
     def engine(self, spec: EngineSpec) -> Engine:
         """Build the engine, or take it from the cache."""
-        return build(
-            spec,
-            target=self._setting.target,
-            profile=self._setting.profile,
-            cache=self._setting.cache / "engines",
-        )
+        setting = self._setting
+        with self._step(f"build {spec.name}") if self._on_hardware else nullcontext():
+            return build(
+                spec,
+                target=setting.target,
+                profile=setting.profile,
+                cache=setting.cache / ENGINES,
+                site=self._claimed_site(),
+            )
+
+    @property
+    def _on_hardware(self) -> bool:
+        return self._setting.target in HARDWARE_TARGETS
 
     @property
     def records(self) -> Path:
@@ -136,7 +151,7 @@ class Rig:
         server = self._server_for(point, engine)
         before = self._scrape_idle(server)
         started_at = wall_clock()
-        outcome = self._load(point, server, time_rounds or _run_rounds)
+        outcome = self._load(point, engine, server, time_rounds or _run_rounds)
         after, gone = ({}, ()) if outcome.faults else self._scrape_after(server)
         return LoadRun(
             point=point,
@@ -173,6 +188,8 @@ class Rig:
         try:
             return scrape(server.metrics_url)
         except ServerError:
+            if self._setting.remote is not None:
+                return {}  # somebody else's server need not show its metrics to us
             self._stop()  # it died: this point cannot be measured, the next gets a fresh server
             raise
 
@@ -183,22 +200,37 @@ class Rig:
         except ServerError as error:
             return {}, (f"the server was gone after the load: {error}",)
 
+    def _claimed_site(self) -> Site | None:
+        """Where hardware targets build, with a GPU that is ours until the rig is left."""
+        config = self._setting.trtllm
+        if self._site is None and config is not None and self._on_hardware:
+            gpus = visible(list_gpus(), os.environ.get(VISIBLE))
+            gpu = self._lifetime.enter_context(claim(gpus))
+            self._site = Site.at(self._setting.suite.root, config, gpu)
+        return self._site
+
     def _server_for(self, point: OperatingPoint, engine: Engine) -> Server:
         wanted = (engine, point.serving)
         if self._serving is None or self._serving[:2] != wanted:
             self._stop()
-            with self._step(f"boot Triton with {engine.spec.name}"):
-                server = self._stack.enter_context(
-                    serve(engine, point.serving, workdir=self._fresh_folder())
-                )
+            remote = self._setting.remote
+            if remote is not None:
+                server = discover(remote)
+            else:
+                with self._step(f"boot Triton with {engine.spec.name}"):
+                    server = self._stack.enter_context(
+                        serve(engine, point.serving, workdir=self._fresh_folder())
+                    )
             self._serving = (*wanted, server)
         return self._serving[2]
 
-    def _load(self, point: OperatingPoint, server: Server, time_rounds: TimeRounds) -> LoadOutcome:
+    def _load(
+        self, point: OperatingPoint, engine: Engine, server: Server, time_rounds: TimeRounds
+    ) -> LoadOutcome:
         """Drive the load; if it breaks, what was recorded until then is kept with the faults."""
         sampling = point.sampling
         texts = prompts(
-            load_tokenizer(),
+            tokenizer_of(engine, self._setting.model_folder(point.engine)),
             isl=point.workload.isl,
             count=prompts_needed(point.workload, sampling),
             seed=point.workload.seed,

@@ -8,9 +8,11 @@ from pathlib import Path
 from perfgate.artifacts import RECORDS
 from perfgate.baselines import SIMULATED_SUFFIX
 from perfgate.hardware import HardwareProfile, load_profile
-from perfgate.model import Target
+from perfgate.model import EngineSpec, Server, Target
+from perfgate.serving.remote import parse_url
 from perfgate.suite import Suite, find_root, load_suite
-from perfgate.targets import choose, look
+from perfgate.targets import HARDWARE_TARGETS, choose, look
+from perfgate.trtllm import CONFIG_FILE, MODELS, Runner, TrtllmConfig, load_trtllm
 
 BASELINES = "baselines"
 HARDWARE = "hardware"
@@ -21,12 +23,18 @@ DEFAULT_HARDWARE = "gb10"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Setting:
-    """What a run needs to know of its surroundings before it builds or boots anything."""
+    """What a run needs to know of its surroundings before it builds or boots anything.
+
+    `trtllm` is what hardware targets are made of, and where a remote server's tokenizer lies;
+    `remote` is where that server answers.
+    """
 
     suite: Suite
     target: Target
     profile: HardwareProfile
     artifacts: Path
+    trtllm: TrtllmConfig | None = None
+    remote: Server | None = None
 
     @property
     def records(self) -> Path:
@@ -37,6 +45,12 @@ class Setting:
     def cache(self) -> Path:
         """Where built engines are kept from run to run."""
         return self.suite.root / CACHE
+
+    def model_folder(self, spec: EngineSpec) -> Path | None:
+        """Where the model's own checkpoint lies, if trtllm.toml names it."""
+        if self.trtllm is None or spec.model not in self.trtllm.models:
+            return None
+        return self.suite.root / MODELS / self.trtllm.source(spec).checkpoint
 
     @property
     def hardware(self) -> str:
@@ -54,9 +68,21 @@ def settle(
     that cannot run here.
     """
     suite = load_suite(find_root(folder))
+    config = load_trtllm(suite.root) if (suite.root / CONFIG_FILE).is_file() else None
+    chosen = choose(
+        target,
+        look(),
+        url=url,
+        require_hardware=require_hardware,
+        in_container=config is not None and config.runner is Runner.DOCKER,
+    )
+    if chosen in HARDWARE_TARGETS and config is None:
+        config = load_trtllm(suite.root)  # says that it is missing, and where
     return Setting(
         suite=suite,
-        target=choose(target, look(), url=url, require_hardware=require_hardware),
+        target=chosen,
+        trtllm=None if chosen is Target.SIM else config,
+        remote=parse_url(url) if url is not None else None,
         profile=load_profile(suite.root / HARDWARE / f"{DEFAULT_HARDWARE}.toml"),
         artifacts=artifacts,
     )

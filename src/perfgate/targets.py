@@ -23,6 +23,7 @@ class Machine:
     trtllm_build: str | None
     tritonserver: str | None
     triton_wheel: str | None
+    docker: str | None = None
 
 
 def look() -> Machine:
@@ -34,17 +35,28 @@ def look() -> Machine:
         tritonserver=shutil.which("tritonserver", path="/opt/tritonserver/bin")
         or shutil.which("tritonserver"),
         triton_wheel=_version("nvidia-pytriton"),
+        docker=shutil.which("docker"),
     )
 
 
-def choose(requested: str, machine: Machine, *, url: str | None, require_hardware: bool) -> Target:
+def choose(
+    requested: str,
+    machine: Machine,
+    *,
+    url: str | None,
+    require_hardware: bool,
+    in_container: bool = False,
+) -> Target:
     """The target to run: what was asked for, or with `auto` hardware where it is complete.
 
+    `in_container` says that tools and server run in the pinned container, not on the machine.
     Raises UsageError for a name or combination that cannot be, and MissingRequirementError with
     what is missing and how to get it if this machine cannot run the chosen target.
     """
     if requested == AUTO:
-        target = _automatic(machine, url=url, require_hardware=require_hardware)
+        target = _automatic(
+            machine, url=url, require_hardware=require_hardware, in_container=in_container
+        )
     else:
         target = named_target(requested)
     if require_hardware and target is Target.SIM:
@@ -52,25 +64,31 @@ def choose(requested: str, machine: Machine, *, url: str | None, require_hardwar
         raise UsageError("--target", requested, rule)
     if (target is Target.REMOTE) != (url is not None):
         raise UsageError("--triton-url", url, "it goes with --target remote, and only with it")
-    missing = lacks(target, machine)
+    missing = lacks(target, machine, in_container=in_container)
     if missing:
         lines = "\n".join(f"  - {line}" for line in missing)
         raise MissingRequirementError(f"target {target} cannot run on this machine:\n{lines}")
     return target
 
 
-def lacks(target: Target, machine: Machine) -> tuple[str, ...]:
+def lacks(target: Target, machine: Machine, *, in_container: bool = False) -> tuple[str, ...]:
     """What `target` needs and `machine` does not have, each with how to get it."""
-    return tuple(advice for found, advice in _needs(target, machine) if found is None)
+    needs = _needs(target, machine, in_container=in_container)
+    return tuple(advice for found, advice in needs if found is None)
 
 
-def _needs(target: Target, machine: Machine) -> tuple[tuple[str | None, str], ...]:
+def _needs(
+    target: Target, machine: Machine, *, in_container: bool
+) -> tuple[tuple[str | None, str], ...]:
     gpu = (machine.gpu, "an NVIDIA GPU: `nvidia-smi -L` must list one")
     server = (
         machine.tritonserver,
         "tritonserver: run inside an NVIDIA Triton container with TensorRT-LLM",
     )
+    docker = (machine.docker, 'docker: trtllm.toml says runner = "docker"')
     match target:
+        case Target.TRT_ENGINE | Target.LLMAPI if in_container:
+            return (gpu, docker)
         case Target.SIM:
             return ((machine.triton_wheel, "the Triton wheel: pip install 'perfgate[sim]'"),)
         case Target.TRT_ENGINE:
@@ -86,11 +104,13 @@ def _needs(target: Target, machine: Machine) -> tuple[tuple[str | None, str], ..
             return ()
 
 
-def _automatic(machine: Machine, *, url: str | None, require_hardware: bool) -> Target:
+def _automatic(
+    machine: Machine, *, url: str | None, require_hardware: bool, in_container: bool
+) -> Target:
     if url is not None:
         return Target.REMOTE
     for target in HARDWARE_TARGETS:
-        if not lacks(target, machine):
+        if not lacks(target, machine, in_container=in_container):
             return target
     return HARDWARE_TARGETS[0] if require_hardware else Target.SIM
 

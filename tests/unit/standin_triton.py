@@ -76,8 +76,10 @@ def answer_inference(how, port):
     """Answer gRPC requests as the mocked server does, or die of the first."""
     from perfgate.mock_server import MockServer, Script  # noqa: PLC0415 - slow, and not always needed
 
+    models = ("ensemble", "tensorrt_llm")
     mock = MockServer(
-        Script(input_tokens=int(os.environ.get("STANDIN_INPUT_TOKENS", "8"))), port=port
+        Script(input_tokens=int(os.environ.get("STANDIN_INPUT_TOKENS", "8")), models=models),
+        port=port,
     )
     mock.__enter__()
     if how == "dies":

@@ -158,6 +158,7 @@ def _build(
     unfinished: Path, spec: EngineSpec, site: Site, workshop: Workshop, names: Names
 ) -> None:
     cache = unfinished.parent
+    logs = cache / "logs"
     places = Places(
         source=site.checkpoint(spec),
         dataset=site.dataset(),
@@ -169,22 +170,26 @@ def _build(
         places.checkpoint.parent,
         names.checkpoint,
         lambda output: _make_checkpoint(
-            spec, site, workshop, replace(places, checkpoint=output), cache / "logs"
+            spec, site, workshop, replace(places, checkpoint=output), log=logs / names.checkpoint
         ),
     )
     _, command = recipe(spec, site.config.calibration, workshop, places)
-    log = cache / "logs" / f"{names.engine}.log"
-    _run(command, site, log, writable=(unfinished, cache), read_only=(places.checkpoint,))
+    _run(
+        command,
+        site,
+        logs / names.engine,
+        writable=(unfinished, cache),
+        read_only=(places.checkpoint,),
+    )
     _check(unfinished, spec)  # before it has a name that promises it
     write_origin(unfinished, origin(site, places.source))
 
 
 def _make_checkpoint(
-    spec: EngineSpec, site: Site, workshop: Workshop, places: Places, logs: Path
+    spec: EngineSpec, site: Site, workshop: Workshop, places: Places, *, log: Path
 ) -> None:
     command, _ = recipe(spec, site.config.calibration, workshop, places)
     folders = (places.source, *([places.dataset] if _is_fp8(spec) else []))
-    log = logs / f"{places.checkpoint.name.removeprefix('.building-')}.log"
     _run(command, site, log, writable=(places.checkpoint,), read_only=folders)
     check_checkpoint(read_config(places.checkpoint), spec)
 
@@ -198,6 +203,7 @@ def _run(
     read_only: tuple[Path, ...],
 ) -> None:
     """Run the command here or in the container, whichever the site says."""
+    log = log.with_name(f"{log.name}.log")
     if site.config.runner is Runner.LOCAL:
         run_tool(command, log)
         return

@@ -10,7 +10,9 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from perfgate.engines.site import read_origin
+from tokenizers import Tokenizer
+
+from perfgate.engines.site import TOKENIZER, read_origin
 from perfgate.errors import MissingRequirementError
 from perfgate.gpus import VISIBLE
 from perfgate.model import Engine, Server, ServingSpec, Target
@@ -119,6 +121,24 @@ def find_tritonserver() -> Path:
         )
         raise MissingRequirementError(msg)
     return Path(found)
+
+
+def tokenizer_of(engine: Engine, model_folder: Path | None) -> Tokenizer:
+    """The tokenizer of the model behind the engine: prompts of an exact length need it.
+
+    A server that is already running shows none: it is taken from `model_folder` if that has one,
+    or is the simulated model's; the server's own token count tells if that was another one.
+    Raises MissingRequirementError if an engine's checkpoint has none.
+    """
+    if engine.target is Target.REMOTE and model_folder and (model_folder / TOKENIZER).is_file():
+        return Tokenizer.from_file(str(model_folder / TOKENIZER))
+    if engine.target in {Target.SIM, Target.REMOTE}:
+        return load_tokenizer()
+    path = read_origin(engine.directory).checkpoint / TOKENIZER
+    if not path.is_file():
+        msg = f"{path} is not there: prompts of an exact length need the model's fast tokenizer"
+        raise MissingRequirementError(msg)
+    return Tokenizer.from_file(str(path))
 
 
 def new_identity() -> str:

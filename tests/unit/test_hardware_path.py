@@ -1,0 +1,488 @@
+"""The whole way from a checkpoint to a measurement on hardware, with stand-ins for every tool."""
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from perfgate.engines.build import build
+from perfgate.engines.trt_engine import build_trt_engine
+from perfgate.errors import (
+    BuildError,
+    MissingRequirementError,
+    NoSamplesError,
+    ServerError,
+    UsageError,
+)
+from perfgate.gpus import list_gpus
+from perfgate.model import Precision, Sampling, ServingSpec, Target, Workload
+from perfgate.rig import Rig
+from perfgate.serving.process import serve
+from perfgate.setting import settle
+from perfgate.suite import load_suite
+from tests.unit.factories import a_point
+from tests.unit.hardware_samples import GB10, a_site, lay_out_models, lay_out_suite
+from tests.unit.planted import ROOT
+from tests.unit.sim_samples import gb10
+
+pytestmark = pytest.mark.unit
+
+FP8 = a_point().engine
+FP16 = replace(FP8, precision=Precision.FP16)
+SERVING = ServingSpec(kv_cache_tokens=4096)
+HERE = Path(__file__).parent
+PATIENCE_S = 20.0
+BUILDER = """
+import sys
+from pathlib import Path
+from perfgate.engines.trt_engine import build_trt_engine
+from tests.unit.hardware_samples import a_site
+from tests.unit.test_hardware_path import FP8
+
+root = Path(sys.argv[1])
+print(build_trt_engine(FP8, a_site(root), root / "cache").directory)
+"""
+
+
+@pytest.fixture
+def root(tmp_path, monkeypatch):
+    """A folder with checkpoints, and stand-ins for every tool first on PATH."""
+    tools = tmp_path / "bin"
+    tools.mkdir()
+    for tool in ("trtllm-build", "quantize.py", "convert_checkpoint.py", "nvidia-smi", "docker"):
+        script(tools / tool, f'"{HERE / "standin_tools.py"}" {tool} "$@"')
+    standin = HERE / "standin_triton.py"
+    script(tools / "tritonserver", f'"{standin}" "${{STANDIN_TRITON:-ok}}" "$@"')
+    monkeypatch.setenv("PATH", f"{tools}:{os.environ['PATH']}")
+    monkeypatch.setenv("PYTHONPATH", f"{ROOT / 'src'}:{ROOT}")
+    monkeypatch.setenv("STANDIN_LOG", str(tmp_path / "ran"))
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))  # GPUs are claimed there
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    return lay_out_models(tmp_path)
+
+
+def script(path, words):
+    """A program that runs Python on something."""
+    path.write_text(f'#!/bin/sh\nexec "{sys.executable}" {words}\n')
+    path.chmod(0o755)
+
+
+def ran(root):
+    """The tools that ran, in order, without the questions to the driver."""
+    lines = (root / "ran").read_text().splitlines() if (root / "ran").exists() else []
+    return [line for line in lines if not line.startswith("nvidia-smi")]
+
+
+def built(root, spec=FP8, **changes):
+    """Build an engine from what lies in `root`."""
+    return build_trt_engine(spec, a_site(root, **changes), root / "cache")
+
+
+def test_an_fp8_engine_is_quantised_then_built_once(root):
+    """Two tools in order; the second call takes what the first one made."""
+    engine = built(root)
+
+    assert built(root) == engine
+    assert [line.split()[0] for line in ran(root)] == ["quantize.py", "trtllm-build"]
+    assert (engine.directory / "rank0.engine").is_file()
+    assert engine.target is Target.TRT_ENGINE
+    assert not engine.simulated
+
+
+def test_engines_of_one_model_share_its_checkpoint_and_timings(root):
+    """Quantising takes longest: another batch size needs no new checkpoint."""
+    built(root)
+    built(root, replace(FP8, max_batch_size=16))
+
+    assert [line.split()[0] for line in ran(root)] == [
+        "quantize.py",
+        "trtllm-build",
+        "trtllm-build",
+    ]
+    assert len(list((root / "cache").glob("timing-*.cache"))) == 1
+
+
+@pytest.mark.parametrize(
+    "spec", [FP16, replace(FP16, context_fmha=False)], ids=["fp16", "without fmha"]
+)
+def test_an_fp16_engine_is_converted_then_built(root, spec):
+    """And is what its own config.json says, FMHA included."""
+    built(root, spec)
+
+    assert [line.split()[0] for line in ran(root)] == ["convert_checkpoint.py", "trtllm-build"]
+
+
+@pytest.mark.parametrize("tool", ["QUANTIZEPY", "TRTLLMBUILD"])
+def test_a_failing_tool_is_told_with_its_last_words(root, monkeypatch, tool):
+    """Status, log tail, where the log is and what ran; no engine, and the next build works."""
+    monkeypatch.setenv(f"STANDIN_{tool}", "fails")
+    with pytest.raises(BuildError) as failure:
+        built(root)
+
+    told = str(failure.value)
+    assert "ended with status 1" in told
+    assert "CUDA out of memory" in told
+    assert "It ran: " in told
+    (log,) = (root / "cache" / "logs").glob(f"{'llm-7b' if 'QUANT' in tool else 'fp8'}-*.log")
+    assert "CUDA out of memory" in log.read_text()
+    assert not list((root / "cache").glob("fp8-b192-*[0-9a-f]"))
+
+    monkeypatch.delenv(f"STANDIN_{tool}")
+    assert built(root)
+
+
+@pytest.mark.parametrize("tool", ["QUANTIZEPY", "TRTLLMBUILD"])
+def test_fp16_under_an_fp8_name_never_reaches_the_cache(root, monkeypatch, tool):
+    """Whichever tool was silent: the message says what is missing, nothing is kept."""
+    monkeypatch.setenv(f"STANDIN_{tool}", "unquantised")
+
+    with pytest.raises(BuildError) as failure:
+        built(root)
+
+    assert "asked FP8, got none: the checkpoint has no quant_algo" in str(failure.value)
+    assert "`--gemm_plugin fp8` alone does not quantise" in str(failure.value)
+    assert not [path for path in (root / "cache").glob("fp8-b192-*") if path.is_dir()]
+
+
+def test_a_build_without_an_engine_file_is_no_engine(root, monkeypatch):
+    """A good config.json beside nothing."""
+    monkeypatch.setenv("STANDIN_TRTLLMBUILD", "empty")
+
+    with pytest.raises(BuildError, match=r"holds no rank0\.engine"):
+        built(root)
+
+
+@pytest.mark.parametrize(
+    ("folder", "message"),
+    [("llama", "the checkpoint .*llama is not there. Download"), ("cnn", "calibration data set")],
+)
+def test_what_is_missing_is_named_before_anything_runs(root, folder, message):
+    """Checkpoint or calibration set: where it was looked for, and what to do."""
+    (root / "models" / folder).rename(root / "elsewhere")
+
+    with pytest.raises(MissingRequirementError, match=message):
+        built(root)
+    assert ran(root) == []
+
+
+def test_a_machine_without_the_build_tool_is_told_what_to_do(root):
+    """TensorRT-LLM of today has none: the other target, or the container."""
+    (root / "bin" / "trtllm-build").unlink()
+
+    with pytest.raises(MissingRequirementError, match="--target llmapi, or the container"):
+        built(root)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"gpu": replace(GB10, name="NVIDIA H100", compute_capability="9.0")},
+        {"tensorrt_llm": "1.2.0", "container": "own/triton:1"},
+        {"environment": {"TLLM_SOMETHING": "1"}},
+    ],
+    ids=["gpu", "version and container", "environment"],
+)
+def test_an_engine_belongs_to_what_it_was_built_with(root, change):
+    """Another GPU, version, container or environment is another engine."""
+    assert built(root).digest != built(root, **change).digest
+
+
+def test_other_weights_are_another_engine_another_place_is_not(root, tmp_path_factory):
+    """The checkpoint's contents count, not its path."""
+    first = built(root)
+    elsewhere = lay_out_models(tmp_path_factory.mktemp("elsewhere"))
+    assert built(elsewhere).digest == first.digest
+
+    (elsewhere / "models" / "llama" / "model.safetensors").write_bytes(b"others")
+    assert built(elsewhere).digest != first.digest
+
+
+def builder(root):
+    """A process of its own that builds the same engine."""
+    return subprocess.Popen(
+        [sys.executable, "-c", BUILDER, root], stdout=subprocess.PIPE, text=True, cwd=ROOT
+    )
+
+
+def test_two_builders_at_once_make_one_build(root):
+    """As two xdist workers, or two jobs on one machine."""
+    builders = [builder(root) for _ in range(2)]
+    told = [one.communicate(timeout=60)[0] for one in builders]
+
+    assert [one.returncode for one in builders] == [0, 0]
+    assert told[0] == told[1]
+    assert [line.split()[0] for line in ran(root)] == ["quantize.py", "trtllm-build"]
+
+
+def test_a_killed_build_leaves_no_half_engine_and_no_tool_running(root, monkeypatch):
+    """SIGKILL amid trtllm-build: the tool goes too, the cache has no engine, the next is whole."""
+    monkeypatch.setenv("STANDIN_TRTLLMBUILD", "hangs")
+    process = builder(root)
+    eventually(lambda: list((root / "cache").glob(".building-fp8*/config.json")))
+    process.send_signal(signal.SIGKILL)
+    process.communicate(timeout=20)
+
+    eventually(lambda: not running("trtllm-build", root))
+    assert not [path for path in (root / "cache").glob("fp8-b192-*") if path.is_dir()]
+    monkeypatch.delenv("STANDIN_TRTLLMBUILD")
+    assert (built(root).directory / "rank0.engine").is_file()
+    assert not list((root / "cache").glob(".building-*"))
+
+
+def eventually(condition):
+    """Wait until it holds."""
+    deadline = time.monotonic() + PATIENCE_S
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def running(tool, root):
+    """Whether that tool works in that folder."""
+    for command in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            words = command.read_bytes().decode(errors="replace")
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        if tool in words and str(root / "cache") in words and "standin_tools" in words:
+            return True
+    return False
+
+
+# --- Serving ------------------------------------------------------------------------------------
+
+
+def test_a_triton_that_never_gets_ready_is_given_up(root, monkeypatch):
+    """With its log, and no process left."""
+    monkeypatch.setenv("STANDIN_TRITON", "never")
+    engine = built(root)
+
+    with (
+        pytest.raises(ServerError, match="was not ready"),
+        serve(engine, SERVING, workdir=root / "server", ready_timeout_s=1.0),
+    ):
+        pass
+
+
+def test_a_model_that_cannot_be_loaded_is_told_with_the_reason(root, monkeypatch):
+    """Triton's own words, from the log."""
+    monkeypatch.setenv("STANDIN_TRITON", "exits")
+
+    with (
+        pytest.raises(ServerError, match="engine is for SM 90"),
+        serve(built(root), SERVING, workdir=root / "server"),
+    ):
+        pass
+
+
+def test_a_machine_without_triton_is_told_what_to_do(root, monkeypatch):
+    """The container, or its name in the file."""
+    engine = built(root)
+    monkeypatch.setenv("PATH", "/nonexistent")
+
+    with (
+        pytest.raises(MissingRequirementError, match='runner = "docker"'),
+        serve(engine, SERVING, workdir=root / "server"),
+    ):
+        pass
+
+
+def test_an_engine_that_perfgate_did_not_build_is_not_served(root):
+    """Without its origin nothing is known of its version or tokenizer."""
+    engine = built(root)
+    (engine.directory / "perfgate.json").unlink()
+
+    with (
+        pytest.raises(BuildError, match="was not built by perfgate"),
+        serve(engine, SERVING, workdir=root / "server"),
+    ):
+        pass
+
+
+# --- The LLM API --------------------------------------------------------------------------------
+
+
+def llmapi(root, spec=FP8):
+    """The engine of the target llmapi."""
+    return build(
+        spec, target=Target.LLMAPI, profile=gb10(), cache=root / "cache", site=a_site(root)
+    )
+
+
+@pytest.mark.parametrize(("spec", "folder"), [(FP8, "llama-fp8"), (FP16, "llama")], ids=str)
+def test_the_llm_api_serves_the_folder_of_its_precision(root, spec, folder):
+    """Nothing is built; what is served is written down in an engine's form."""
+    engine = llmapi(root, spec)
+
+    assert llmapi(root, spec) == engine
+    assert ran(root) == []
+    assert str(root / "models" / folder) in (engine.directory / "perfgate.json").read_text()
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("hf_quant_config.json", None, "asked FP8, got none"),
+        ("hf_quant_config.json", '{"quantization": {"quant_algo": "NVFP4"}}', "got NVFP4"),
+        ("hf_quant_config.json", "{", "is damaged"),
+        (
+            "hf_quant_config.json",
+            '{"quantization": {"quant_algo": "FP8", "weight_block_size": [128, 128]}}',
+            "block scales",
+        ),
+        ("config.json", None, "is no engine directory|has no config.json"),
+    ],
+    ids=["not quantised", "another format", "damaged", "block scales", "no config"],
+)
+def test_a_folder_of_another_precision_is_refused(root, name, text, message):
+    """Read from what ModelOpt wrote, before a server loads it."""
+    path = root / "models" / "llama-fp8" / name
+    path.unlink() if text is None else path.write_text(text)
+
+    with pytest.raises(BuildError, match=message):
+        llmapi(root)
+
+
+def test_precision_in_config_json_is_read_as_well(root):
+    """Newer exports describe their quantisation there."""
+    folder = root / "models" / "llama-fp8"
+    (folder / "hf_quant_config.json").unlink()
+    (folder / "config.json").write_text(
+        '{"quantization_config": {"quant_method": "modelopt", "quant_algo": "FP8"}}'
+    )
+
+    assert llmapi(root)
+
+
+def test_the_llm_api_has_no_engine_without_fused_attention(root):
+    """The point belongs to the other target, and the message says so."""
+    with pytest.raises(UsageError, match="--target trt-engine"):
+        llmapi(root, replace(FP16, context_fmha=False))
+
+
+# --- From the suite's files to a measurement ----------------------------------------------------
+
+
+class Silent:
+    """An observer that remembers the steps."""
+
+    def __init__(self):
+        self.steps = []
+
+    def begin(self, what):
+        """Keep the step's name."""
+        self.steps.append(what)
+
+    def advance(self, done, total):
+        """Nothing to show."""
+
+    def end(self):
+        """Nothing to close."""
+
+
+@pytest.fixture
+def suite(root, monkeypatch):
+    """The suite's own files, with models where its trtllm.toml says, and the tools of `root`."""
+    lay_out_suite(root)
+    for name, link in (
+        ("llama", "Llama-3.1-8B-Instruct"),
+        ("llama-fp8", "Llama-3.1-8B-Instruct-FP8"),
+        ("cnn", "cnn_dailymail"),
+    ):
+        (root / "models" / link).symlink_to(root / "models" / name)
+    monkeypatch.setenv("STANDIN_INPUT_TOKENS", "4")
+    return root
+
+
+def small(point_id):
+    """One of the suite's points with a load that the stand-in answers in a blink."""
+    return replace(
+        load_suite(ROOT).point(point_id),
+        workload=Workload(concurrency=2, isl=4, osl=8),
+        sampling=Sampling(rounds=2, round_requests=4),
+    )
+
+
+def settled(root, target, **options):
+    """The setting of a run on that target."""
+    given = {"url": None, "require_hardware": True, "artifacts": root / "artifacts", **options}
+    return settle(root, target=target, **given)
+
+
+@pytest.mark.parametrize("runner", ["local", "docker"])
+@pytest.mark.parametrize("target", ["trt-engine", "llmapi"])
+def test_a_point_is_measured_on_hardware(suite, target, runner, monkeypatch):
+    """From trtllm.toml over build, boot and load to a measurement labelled as real."""
+    text = (suite / "trtllm.toml").read_text()
+    (suite / "trtllm.toml").write_text(text.replace('"local"', f'"{runner}"'))
+    monkeypatch.setattr("perfgate.targets._version", lambda name: "1.2.1" if name else None)
+    observer = Silent()
+    with Rig(settled(suite, target), observer) as rig:
+        measurement = rig.measure(small("fp8-b16-c16"))
+
+    assert measurement.requests == 8
+    assert measurement.fingerprint.target == target
+    assert not measurement.fingerprint.simulated
+    assert observer.steps[0] == "build fp8-b16"
+    assert "boot Triton with fp8-b16" in observer.steps
+    lines = [line for line in ran(suite) if line.startswith("docker")]
+    assert bool(lines) == (runner == "docker")
+    assert sum(line.startswith("docker rm --force perfgate-") for line in lines) == len(lines) / 2
+
+
+def test_a_server_that_loads_and_then_dies_costs_its_point_only(suite, monkeypatch):
+    """The first point is lost with its records kept; the next gets a server of its own."""
+    monkeypatch.setenv("STANDIN_TRITON", "dies")
+    with Rig(settled(suite, "trt-engine"), Silent()) as rig:
+        with pytest.raises((ServerError, NoSamplesError)):
+            rig.measure(small("fp8-b192-c128"))
+        monkeypatch.setenv("STANDIN_TRITON", "ok")
+
+        assert rig.measure(small("fp8-b192-c160")).requests == 8
+
+
+def test_a_gpu_serves_one_run_at_a_time(suite):
+    """A second run on the same GPU is refused while the first one has it, and not afterwards."""
+    point = small("fp8-b16-c16")
+    with Rig(settled(suite, "trt-engine"), Silent()) as first:
+        first.measure(point)
+        assert os.environ["CUDA_VISIBLE_DEVICES"] == "0"
+        with (
+            Rig(settled(suite, "trt-engine"), Silent()) as second,
+            pytest.raises(MissingRequirementError, match="no GPU is free"),
+        ):
+            second.measure(point)
+    assert "CUDA_VISIBLE_DEVICES" not in os.environ
+
+
+def test_two_gpus_serve_two_runs_apart(suite, monkeypatch):
+    """Each run sees a GPU of its own; both share the engine, ports and shared memory are apart."""
+    monkeypatch.setenv("STANDIN_GPUS", "2")
+    point = small("fp8-b16-c16")
+    with Rig(settled(suite, "trt-engine"), Silent()) as first:
+        first.measure(point)
+        ours = first._serving[2]
+        monkeypatch.delenv("CUDA_VISIBLE_DEVICES")  # the second run is another process
+        with Rig(settled(suite, "trt-engine"), Silent()) as second:
+            second.measure(point)
+            theirs = second._serving[2]
+            assert [gpu.index for gpu in list_gpus()] == [0, 1]
+            assert (first._site.gpu.index, second._site.gpu.index) == (0, 1)
+            assert {ours.grpc_url, ours.http_url}.isdisjoint({theirs.grpc_url, theirs.http_url})
+    assert sum(line.startswith("trtllm-build") for line in ran(suite)) == 1
+
+
+@pytest.mark.parametrize("target", ["trt-engine", "llmapi"])
+def test_a_suite_without_its_file_is_told_which_one(suite, target, monkeypatch):
+    """Hardware needs trtllm.toml."""
+    monkeypatch.setattr("perfgate.targets._version", lambda name: "1.2.1" if name else None)
+    (suite / "trtllm.toml").unlink()
+
+    with pytest.raises(UsageError, match=r"trtllm\.toml"):
+        settled(suite, target)
