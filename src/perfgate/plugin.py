@@ -14,7 +14,6 @@ import pytest
 from perfgate import artifacts
 from perfgate.errors import PerfGateError
 from perfgate.gate import explain, worst
-from perfgate.gpus import gpu_count
 from perfgate.model import Finding, Judgement, OperatingPoint, Verdict
 from perfgate.report.progress import Step
 from perfgate.setting import Setting, settle
@@ -58,11 +57,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 @pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
     """Name the JUnit file before pytest's own plugin asks for it; gather what reports bring."""
-    selected = config.getoption("markexpr") or ""
-    if any(mark in selected for mark in MEASURING) and not config.option.xmlpath:
+    if _measuring_selected(config) and not config.option.xmlpath:
         config.option.xmlpath = str(_artifacts(config) / artifacts.JUNIT)
-    if any(mark in selected for mark in MEASURING):
-        _keep_groups_together(config)
     if not hasattr(config, "workerinput"):  # a worker's reports reach the controller
         config.pluginmanager.register(Summary(lambda: setting(config)), "perfgate-summary")
 
@@ -74,10 +70,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if not measuring:
         return
     try:
-        suite_setting = setting(config)
+        suite = setting(config).suite
     except PerfGateError as error:
         raise pytest.UsageError(str(error)) from error
-    suite = suite_setting.suite
     engines = list(dict.fromkeys(point.engine for point in suite.points))
 
     def boot_order(item: pytest.Item) -> int:
@@ -86,12 +81,20 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
     others = [item for item in items if not _measures(item)]
     items[:] = others + sorted(measuring, key=boot_order)
-    groups = gpu_count(suite_setting.target)
-    for item in measuring:
-        # A GPU (or a simulated one) serves one test at a time, whatever -n says.
-        group = boot_order(item) % groups
-        item.add_marker(pytest.mark.xdist_group(f"perfgate-gpu-{group}"))
     signal.signal(signal.SIGTERM, _interrupt)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Give each GPU (or the simulated one) a worker of its own; other runs are xdist's business."""
+    if not _measuring_selected(config):
+        return None
+    from perfgate.sharing import GpuScheduling  # noqa: PLC0415 - xdist need not be installed
+
+    try:
+        return GpuScheduling(config, log, setting(config))
+    except PerfGateError:
+        return None  # the workers find the same, and tell it
 
 
 @pytest.hookimpl(wrapper=True)
@@ -177,10 +180,9 @@ def _artifacts(config: pytest.Config) -> Path:
     return Path(config.invocation_params.dir, config.getoption("--artifacts"))
 
 
-def _keep_groups_together(config: pytest.Config) -> None:
-    # Under xdist's other ways to share tests out, a group means nothing and servers would compete.
-    if getattr(config.option, "dist", "no") != "no":
-        config.option.dist = "loadgroup"
+def _measuring_selected(config: pytest.Config) -> bool:
+    selected = config.getoption("markexpr") or ""
+    return any(mark in selected for mark in MEASURING)
 
 
 def _interrupt(_signal: int, _frame: FrameType | None) -> NoReturn:

@@ -179,3 +179,37 @@ def test_a_run_without_perf_tests_needs_no_target(pytester, monkeypatch):
 
     result.assert_outcomes(passed=1)
     assert not (pytester.path / "artifacts").exists()
+
+
+GROUPS = """
+import os, pytest
+from pathlib import Path
+
+@pytest.mark.perf
+@pytest.mark.parametrize("point", {points}, indirect=True)
+def test_where(point, setting):
+    note = setting.suite.root / f"ran-{{point.id}}"
+    note.write_text(os.environ["PYTEST_XDIST_WORKER"])
+"""
+
+
+@pytest.mark.parametrize(("gpus", "workers"), [(1, 1), (2, 2)], ids=["one GPU", "two GPUs"])
+def test_as_many_workers_measure_as_there_are_gpus(pytester, monkeypatch, gpus, workers):
+    """`-n 3` on one GPU measures on one worker; with two, engines are shared out among two."""
+    points = ["fp16-b16-c16", "fp8-b16-c16", "fp8-b64-c64", "fp8-b192-c160"]
+    plant_suite(pytester.path, cells=False, tests=GROUPS.format(points=points))
+    conftest = pytester.path / "conftest.py"
+    conftest.write_text(
+        "import perfgate.setting, perfgate.sharing\n"
+        "from tests.unit.test_plugin import LAPTOP\n"
+        "perfgate.setting.look = lambda: LAPTOP\n"
+        f"perfgate.sharing.gpu_count = lambda target: {gpus}\n" + conftest.read_text()
+    )
+    monkeypatch.setenv("PYTHONPATH", f"{ROOT / 'src'}:{ROOT}")
+    monkeypatch.delenv("PYTEST_XDIST_WORKER", raising=False)
+
+    result = pytester.runpytest_subprocess("-m", "perf", "-n", "3", "-p", "no:randomly")
+
+    result.assert_outcomes(passed=4)
+    ran = [(pytester.path / f"ran-{point}").read_text() for point in points]
+    assert len(set(ran)) == workers

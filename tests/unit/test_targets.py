@@ -78,3 +78,15 @@ def test_a_url_and_the_remote_target_go_together(requested, url):
 def test_every_local_target_lacks_something_on_a_bare_machine(name):
     """No target claims to run where nothing is installed."""
     assert lacks(name, replace(LAPTOP, triton_wheel=None))
+
+
+def test_a_container_needs_docker_and_a_gpu_only():
+    """Tools and server are in the image that trtllm.toml pins."""
+    host = replace(LAPTOP, gpu="GPU 0: NVIDIA GB10", docker="/usr/bin/docker")
+
+    assert choose("auto", host, url=None, require_hardware=True, in_container=True) is (
+        Target.TRT_ENGINE
+    )
+    assert lacks(Target.LLMAPI, host, in_container=True) == ()
+    (missing,) = lacks(Target.LLMAPI, replace(host, docker=None), in_container=True)
+    assert "docker" in missing

@@ -1,0 +1,172 @@
+"""A server that somebody else started: found by its URL, asked what it has, left alone."""
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from perfgate import rig as rig_module
+from perfgate.errors import ServerError, UsageError
+from perfgate.load.tensors import fetch_inputs
+from perfgate.mock_server import MockServer, Script
+from perfgate.model import Sampling, Target, Workload
+from perfgate.rig import Rig
+from perfgate.serving.remote import discover, parse_url
+from perfgate.setting import settle
+from perfgate.suite import load_suite
+from tests.unit.hardware_samples import lay_out_suite
+from tests.unit.planted import ROOT
+
+pytestmark = pytest.mark.unit
+
+PORTS = st.integers(1, 65535)
+
+
+@given(
+    host=st.sampled_from(["gb10", "10.0.0.7", "staging.example.com", "[::1]"]),
+    grpc=PORTS,
+    http=PORTS,
+    metrics=PORTS,
+    scheme=st.sampled_from(["", "grpc://"]),
+)
+def test_every_port_is_where_the_url_says(host, grpc, http, metrics, scheme):
+    """GRPC in the address, the others behind it."""
+    server = parse_url(f"{scheme}{host}:{grpc}?http={http}&metrics={metrics}&model=mine")
+
+    assert server.grpc_url == f"{host}:{grpc}"
+    assert server.http_url == f"http://{host}:{http}"
+    assert server.metrics_url == f"http://{host}:{metrics}/metrics"
+    assert server.model == "mine"
+    assert not server.simulated
+
+
+def test_ports_that_are_not_named_are_triton_s_own():
+    """8000 for HTTP, 8002 for metrics."""
+    server = parse_url("grpc://staging:8001")
+
+    assert (server.http_url, server.metrics_url) == (
+        "http://staging:8000",
+        "http://staging:8002/metrics",
+    )
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "staging",
+        "http://staging:8000",
+        "grpc://staging",
+        "grpc://:8001",
+        "grpc://staging:port",
+        "grpc://staging:99999",
+        "grpc://staging:8001/v2",
+        "grpc://staging:8001?metric=8002",
+        "grpc://staging:8001?metrics=many",
+        "",
+    ],
+)
+def test_anything_else_is_refused_with_the_form(url):
+    """Before anybody is asked."""
+    with pytest.raises(UsageError, match=r"--triton-url.*write grpc://HOST:PORT"):
+        parse_url(url)
+
+
+@pytest.mark.parametrize(
+    ("models", "asked", "found"),
+    [
+        (("ensemble", "tensorrt_llm"), "", "ensemble"),
+        (("tensorrt_llm",), "", "tensorrt_llm"),
+        (("ensemble", "mine"), "?model=mine", "mine"),
+    ],
+    ids=["an ensemble", "the LLM API", "by name"],
+)
+def test_the_model_is_found_by_asking(models, asked, found):
+    """The ensemble if it is there, the LLM API's model otherwise, or the one that was named."""
+    with MockServer(Script(models=models)) as mock:
+        server = parse_url(f"grpc://{mock.server.grpc_url}{asked}")
+
+        assert discover(server).model == found
+
+
+def test_tensors_the_server_lacks_are_not_sent():
+    """What the model's metadata does not name stays out of every request."""
+    few = ("text_input", "max_tokens", "stream", "return_num_output_tokens", "min_tokens")
+    with MockServer(Script(inputs=few)) as mock:
+        server = discover(parse_url(mock.server.grpc_url))
+        sent = [tensor.name for tensor in fetch_inputs(server.grpc_url, server.model).tensors]
+
+    assert sorted(sent) == sorted(few)
+
+
+def test_a_server_without_a_model_of_ours_says_what_was_looked_for():
+    """And how to name another one."""
+    with (
+        MockServer(Script(models=("resnet",))) as mock,
+        pytest.raises(ServerError, match=r"no model ensemble or tensorrt_llm.*\?model=NAME"),
+    ):
+        discover(parse_url(mock.server.grpc_url))
+
+
+def test_nobody_there_is_a_server_error():
+    """With the address."""
+    with pytest.raises(ServerError, match=r"no Triton answers at 127\.0\.0\.1:1"):
+        discover(parse_url("127.0.0.1:1"))
+
+
+class Silent:
+    """An observer that remembers the steps."""
+
+    def __init__(self):
+        self.steps = []
+
+    def begin(self, what):
+        """Keep the step's name."""
+        self.steps.append(what)
+
+    def advance(self, done, total):
+        """Nothing to show."""
+
+    def end(self):
+        """Nothing to close."""
+
+
+def small():
+    """A load that a mocked server answers in a blink."""
+    return replace(
+        load_suite(ROOT).point("fp8-b16-c16"),
+        workload=Workload(concurrency=2, isl=4, osl=8),
+        sampling=Sampling(rounds=2, round_requests=4),
+    )
+
+
+def test_a_running_server_is_measured_and_left_running(tmp_path, monkeypatch):
+    """Nothing is built or booted; metrics it does not show us are no error."""
+
+    def forbidden(*_, **__):
+        raise AssertionError("booted")
+
+    monkeypatch.setattr(rig_module, "serve", forbidden)
+    lay_out_suite(tmp_path)
+    observer = Silent()
+    with MockServer(Script(input_tokens=4)) as mock:
+        url = f"grpc://{mock.server.grpc_url}?metrics=1"
+        setting = settle(
+            tmp_path, target="auto", url=url, require_hardware=False, artifacts=tmp_path / "a"
+        )
+        with Rig(setting, observer) as rig:
+            measurement = rig.measure(small())
+
+        assert discover(parse_url(mock.server.grpc_url))
+    assert setting.target is Target.REMOTE
+    assert (measurement.requests, measurement.fingerprint.target) == (8, Target.REMOTE)
+    assert not [step for step in observer.steps if step.startswith(("boot", "build"))]
+    assert not (tmp_path / ".perfgate").exists()
+
+
+def test_a_bad_url_stops_the_run_before_it_begins(tmp_path):
+    """When the setting is settled."""
+    lay_out_suite(tmp_path)
+
+    with pytest.raises(UsageError, match="--triton-url"):
+        settle(tmp_path, target="remote", url="staging", require_hardware=False, artifacts=tmp_path)
