@@ -111,6 +111,11 @@ def test_a_kv_cache_left_at_16_bits_is_found_out():
         ("build_config.kv_cache_type", "CONTINUOUS"),
         ("build_config.plugin_config.context_fmha", False),
         ("build_config.plugin_config.tokens_per_block", 64),
+        ("build_config.plugin_config.gemm_plugin", "fp8"),
+        ("build_config.plugin_config.use_paged_context_fmha", False),
+        ("build_config.plugin_config.use_fp8_context_fmha", False),
+        ("build_config.plugin_config.remove_input_padding", False),
+        ("build_config.plugin_config.multiple_profiles", False),
     ],
 )
 def test_every_other_difference_is_named(field, value):
