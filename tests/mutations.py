@@ -26,7 +26,7 @@ FILES = ("conftest.py", "pyproject.toml", "points.toml", "policy.toml", "trtllm.
 TYPES = {"INT32", "INT64", "UINT64", "FP32", "BOOL", "STRING"}
 FLAG = re.compile(r'"(--[a-z][a-z0-9_-]+)')
 NAME = re.compile(r'"([A-Za-z_]{2,})"')
-FIELD = re.compile(r'"(?:\{_[A-Z]+\}\.)?([A-Za-z_.]{2,})"')
+FIELD = re.compile(r'"(?:\{_[A-Z]+\}\.)?([A-Za-z0-9_.]{2,})"')
 KEY = re.compile(r'"([A-Za-z_]{2,})":')
 
 # Which names of which file are broken, and which tests must notice.
