@@ -107,8 +107,10 @@ def survives(mutation, tree):
 def passes(tree, tests):
     """Whether the tests pass in that tree."""
     files = [f"tests/unit/test_{name}.py" for name in tests]
+    # The suite's own plugins need not be loaded: that halves the time.
+    options = ["-q", "-x", "-p", "no:cacheprovider", "--confcutdir=tests/unit"]
     return not subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *files],
+        [sys.executable, "-m", "pytest", *options, *files],
         cwd=tree,
         env={**os.environ, "PYTHONPATH": f"{tree / 'src'}:{tree}", "PYTHONDONTWRITEBYTECODE": "1"},
         capture_output=True,
@@ -136,17 +138,27 @@ def main():
         def one(mutation):
             tree = trees.get()
             try:
-                return survives(mutation, tree)
+                unnoticed = survives(mutation, tree)
             finally:
                 trees.put(tree)
+            if unnoticed:
+                say(f"nobody noticed: {mutation.name} in {mutation.file}")
+            return unnoticed
 
         with ThreadPoolExecutor(options.jobs) as pool:
-            results = list(zip(planned, pool.map(one, planned), strict=True))
-    unnoticed = [mutation for mutation, survived in results if survived]
-    for mutation in unnoticed:
-        sys.stdout.write(f"nobody noticed: {mutation.name} in {mutation.file}\n")
-    sys.stdout.write(f"{len(planned)} names broken one by one, {len(unnoticed)} unnoticed\n")
+            unnoticed = 0
+            for done, survived in enumerate(pool.map(one, planned), start=1):
+                unnoticed += survived
+                if done % 50 == 0:
+                    say(f"{done} of {len(planned)}")
+    say(f"{len(planned)} names broken one by one, {unnoticed} unnoticed")
     sys.exit(bool(unnoticed))
+
+
+def say(line):
+    """Tell it at once."""
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
 
 
 if __name__ == "__main__":

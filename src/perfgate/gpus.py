@@ -90,7 +90,10 @@ def claim(gpus: Sequence[Gpu], folder: Path | None = None) -> Iterator[Gpu]:
             _restore(before)
             lock.release()
         return
-    taken = ", ".join(str(gpu.index) for gpu in gpus) or "none"
+    if not gpus:
+        msg = f"no GPU is to be seen: `nvidia-smi` lists none that {VISIBLE} leaves"
+        raise MissingRequirementError(msg)
+    taken = ", ".join(str(gpu.index) for gpu in gpus)
     msg = (
         f"no GPU is free (there are: {taken}). Another run of perfgate measures on each of them;"
         " wait for it, or start fewer workers."

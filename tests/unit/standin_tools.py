@@ -91,7 +91,7 @@ def build(argv, how):
     if how == "unquantised":
         pretrained["quantization"] = {"quant_algo": None, "kv_cache_quant_algo": None}
     config = {
-        "version": "1.2.1",
+        "version": os.environ.get("STANDIN_VERSION", "1.2.1"),
         "pretrained_config": pretrained,
         "build_config": build_config(given),
     }

@@ -81,6 +81,14 @@ def test_each_of_two_runs_gets_its_own(tmp_path):
             assert third.index == 1
 
 
+def test_a_machine_whose_gpus_are_hidden_says_so(tmp_path):
+    """Not that somebody else has them."""
+    with pytest.raises(
+        MissingRequirementError, match=r"no GPU is to be seen.*CUDA_VISIBLE_DEVICES"
+    ):
+        claim((), tmp_path).__enter__()
+
+
 def test_a_claim_ends_with_its_process_however_that_ends(tmp_path):
     """A killed run leaves no GPU locked."""
     process = subprocess.Popen(

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from perfgate.engines.build import build
+from perfgate.engines.site import read_origin
 from perfgate.engines.trt_engine import build_trt_engine
 from perfgate.errors import (
     BuildError,
@@ -26,6 +27,7 @@ from perfgate.rig import Rig
 from perfgate.serving.process import serve
 from perfgate.setting import settle
 from perfgate.suite import load_suite
+from perfgate.trtllm import Runner
 from tests.unit.factories import a_point
 from tests.unit.hardware_samples import GB10, a_site, lay_out_models, lay_out_suite
 from tests.unit.planted import ROOT
@@ -183,14 +185,38 @@ def test_a_machine_without_the_build_tool_is_told_what_to_do(root):
     "change",
     [
         {"gpu": replace(GB10, name="NVIDIA H100", compute_capability="9.0")},
-        {"tensorrt_llm": "1.2.0", "container": "own/triton:1"},
+        {"container": "own/triton:1"},
         {"environment": {"TLLM_SOMETHING": "1"}},
     ],
-    ids=["gpu", "version and container", "environment"],
+    ids=["gpu", "container", "environment"],
 )
 def test_an_engine_belongs_to_what_it_was_built_with(root, change):
     """Another GPU, version, container or environment is another engine."""
     assert built(root).digest != built(root, **change).digest
+
+
+def test_a_cached_engine_is_served_as_the_suite_says_today(root, tmp_path_factory):
+    """Moved models, or another runner: the engine stays, what is remembered of it follows."""
+    engine = built(root)
+    moved = tmp_path_factory.mktemp("moved")
+    (root / "models").rename(moved / "models")
+
+    again = build_trt_engine(FP8, a_site(moved, runner=Runner.DOCKER), root / "cache")
+
+    assert again == engine
+    remembered = read_origin(again.directory)
+    assert remembered.checkpoint == moved / "models" / "llama"
+    assert remembered.runner is Runner.DOCKER
+
+
+def test_an_engine_of_another_version_than_pinned_is_refused(root, monkeypatch):
+    """The tools on PATH are not those that trtllm.toml says: no flag table was right for them."""
+    monkeypatch.setenv("STANDIN_VERSION", "1.2.0")
+
+    with pytest.raises(BuildError, match=r"pins TensorRT-LLM 1\.2\.1, .*built by 1\.2\.0"):
+        built(root)
+
+    assert built(root, tensorrt_llm="1.2.0", container="own/triton:1")
 
 
 def test_other_weights_are_another_engine_another_place_is_not(root, tmp_path_factory):

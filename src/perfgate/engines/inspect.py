@@ -43,6 +43,17 @@ def check_checkpoint(config: dict[str, Any], spec: EngineSpec) -> None:
         _check_precision({_PRETRAINED: config}, name, spec.precision)
 
 
+def check_version(config: dict[str, Any], version: str) -> None:
+    """Raise BuildError unless the engine was built by the TensorRT-LLM that trtllm.toml pins."""
+    got = _lookup(config, "version")
+    if got != version:
+        msg = (
+            f"trtllm.toml pins TensorRT-LLM {version}, but the engine was built by {got}: correct"
+            " the file, or build where that version is"
+        )
+        raise BuildError(msg)
+
+
 def _check_precision(config: dict[str, Any], name: str, precision: Precision) -> None:
     asked = "FP8" if precision is Precision.FP8 else None
     got = _lookup(config, f"{_PRETRAINED}.quantization.{name}")

@@ -15,7 +15,7 @@ from perfgate import codec
 from perfgate.engines.cache import cached, digest
 from perfgate.engines.inspect import check_engine
 from perfgate.engines.layout import CONFIG_FILE, read_config
-from perfgate.engines.site import Site, folder_digest, origin, require_folder, write_origin
+from perfgate.engines.site import Site, folder_digest, keep_origin, origin, require_folder
 from perfgate.errors import BuildError, UsageError
 from perfgate.model import Engine, EngineSpec, Precision, Target
 
@@ -48,10 +48,10 @@ def build_llmapi_engine(spec: EngineSpec, site: Site, cache: Path) -> Engine:
         config = served_config(spec, quantisation(folder), site.config.tensorrt_llm)
         check_engine(config, spec)
         codec.write_atomic(unfinished / CONFIG_FILE, codec.to_pretty_json(config))
-        write_origin(unfinished, origin(site, folder))
 
     directory = cached(cache, f"{spec.name}-{name}", write)
     check_engine(read_config(directory), spec)
+    keep_origin(directory, origin(site, folder))
     return Engine(spec=spec, target=Target.LLMAPI, directory=directory.resolve(), digest=name)
 
 

@@ -83,6 +83,12 @@ def write_origin(directory: Path, value: Origin) -> None:
     codec.write_atomic(directory / ORIGIN_FILE, codec.to_pretty_json(value))
 
 
+def keep_origin(directory: Path, value: Origin) -> None:
+    """Write it again if the suite has moved or is run otherwise since the engine was built."""
+    if not (directory / ORIGIN_FILE).is_file() or read_origin(directory) != value:
+        write_origin(directory, value)
+
+
 def read_origin(directory: Path) -> Origin:
     """Read what `write_origin` wrote; BuildError if the engine has none."""
     path = directory / ORIGIN_FILE

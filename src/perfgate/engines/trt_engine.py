@@ -14,10 +14,10 @@ from perfgate.engines import commands
 from perfgate.engines.cache import cached, digest
 from perfgate.engines.commands import Command, Toolbox, Workshop, container_tools
 from perfgate.engines.containers import Container, contained, removal
-from perfgate.engines.inspect import check_checkpoint, check_engine
+from perfgate.engines.inspect import check_checkpoint, check_engine, check_version
 from perfgate.engines.layout import ENGINE_FILE, read_config
 from perfgate.engines.run_tool import run_tool
-from perfgate.engines.site import Site, folder_digest, origin, require_folder, write_origin
+from perfgate.engines.site import Site, folder_digest, keep_origin, origin, require_folder
 from perfgate.errors import BuildError, MissingRequirementError
 from perfgate.model import Engine, EngineSpec, Precision, Target
 from perfgate.trtllm import Calibration, Runner
@@ -72,7 +72,8 @@ def build_trt_engine(spec: EngineSpec, site: Site, cache: Path) -> Engine:
             names.engine,
             lambda unfinished: _build(unfinished, spec, site, workshop, names),
         )
-    _check(directory, spec)
+    _check(directory, spec, workshop.version)
+    keep_origin(directory, origin(site, site.checkpoint(spec)))
     return Engine(
         spec=spec, target=Target.TRT_ENGINE, directory=directory.resolve(), digest=names.digest
     )
@@ -118,7 +119,8 @@ def engine_names(spec: EngineSpec, site: Site, workshop: Workshop) -> Names:
     folders = [site.checkpoint(spec), *([site.dataset()] if _is_fp8(spec) else [])]
     sources = [folder_digest(folder) for folder in folders]
     # Where things lie does not change what is made of them.
-    nameless = replace(workshop, tools=container_tools(""), environment={})
+    usual = container_tools(site.config.source(spec).family)
+    nameless = replace(workshop, tools=usual, environment={})
     first, last = recipe(spec, site.config.calibration, nameless, PLACEHOLDERS)
     checkpoint = digest(**made_in, sources=sources, words=first.argv)
     engine = digest(checkpoint=checkpoint, words=last.argv, environment=workshop.environment)
@@ -181,8 +183,7 @@ def _build(
         writable=(unfinished, cache),
         read_only=(places.checkpoint,),
     )
-    _check(unfinished, spec)  # before it has a name that promises it
-    write_origin(unfinished, origin(site, places.source))
+    _check(unfinished, spec, workshop.version)  # before it has a name that promises it
 
 
 def _make_checkpoint(
@@ -246,8 +247,10 @@ def _require_sources(spec: EngineSpec, site: Site) -> None:
         require_folder(site.dataset(), "the calibration data set", cure)
 
 
-def _check(directory: Path, spec: EngineSpec) -> None:
-    check_engine(read_config(directory), spec)
+def _check(directory: Path, spec: EngineSpec, version: str) -> None:
+    config = read_config(directory)
+    check_engine(config, spec)
+    check_version(config, version)
     path = directory / ENGINE_FILE
     if not path.is_file() or not path.stat().st_size:
         msg = f"the build ended well, but {directory} holds no {ENGINE_FILE}: build again"
