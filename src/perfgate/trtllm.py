@@ -76,10 +76,14 @@ class TrtllmConfig:
         parse_version(self.tensorrt_llm)
         parse_version(self.tritonserver)
         _require_pinned(self.container)
-        held = container_versions(self.container).get("tensorrt-llm")
-        if held is not None and held != self.tensorrt_llm:
-            rule = f"{self.container} holds {held}"
-            raise UsageError("tensorrt_llm", self.tensorrt_llm, rule)
+        held = container_versions(self.container)
+        for name, pinned in (
+            ("tensorrt-llm", self.tensorrt_llm),
+            ("tritonserver", self.tritonserver),
+        ):
+            if held.get(name, pinned) != pinned:
+                rule = f"{self.container} holds {held[name]}"
+                raise UsageError(name.replace("-", "_"), pinned, rule)
 
     def source(self, spec: EngineSpec) -> ModelSource:
         """The model's source; UsageError listing the known ones if there is none."""
@@ -98,7 +102,9 @@ def load_trtllm(root: Path) -> TrtllmConfig:
 def container_versions(image: str) -> dict[str, str]:
     """What the compatibility table says of a Triton container; nothing for one it does not list."""
     found = re.search(r":(\d\d\.\d\d)-trtllm-python-py3", image)
-    return tables().containers.get(found[1], {}) if found else {}
+    if found is None or found[1] not in tables().containers:
+        return {}
+    return {"tritonserver": found[1], **tables().containers[found[1]]}
 
 
 def _require_inside(name: str, value: str) -> None:

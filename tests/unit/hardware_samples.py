@@ -22,7 +22,7 @@ def a_config(runner=Runner.LOCAL, **changes):
     """What trtllm.toml says."""
     values = {
         "tensorrt_llm": "1.2.1",
-        "tritonserver": "2.60.0",
+        "tritonserver": "26.07",
         "container": "nvcr.io/nvidia/tritonserver:26.07-trtllm-python-py3",
         "models": {"llm-7b": ModelSource(checkpoint="llama", fp8_checkpoint="llama-fp8")},
         "calibration": Calibration(dataset="cnn"),

@@ -44,6 +44,7 @@ def test_the_suite_s_own_file_names_every_model_that_is_measured():
             'tensorrt_llm = "1.1.0"',
             r"26\.07-trtllm-python-py3 holds 1\.2",
         ),
+        ('tritonserver = "26.07"', 'tritonserver = "26.06"', r"tritonserver: got '26\.06'"),
         (":26.07-trtllm-python-py3", ":latest", "pin it by a tag"),
         (":26.07-trtllm-python-py3", "", "pin it by a tag"),
         ('runner = "local"', 'runner = "podman"', "runner"),
@@ -73,7 +74,7 @@ def test_a_digest_pins_as_well_as_a_tag():
     """A container of one's own is taken on trust: the table knows NVIDIA's only."""
     config = TrtllmConfig(
         tensorrt_llm="1.1.0",
-        tritonserver="2.60.0",
+        tritonserver="26.07",
         container="registry.example/triton@sha256:0123",
         models={},
         calibration=Calibration(dataset="x"),
