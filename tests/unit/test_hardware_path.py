@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pytest
 
-from perfgate.engines.build import build
 from perfgate.engines.site import read_origin
 from perfgate.engines.trt_engine import build_trt_engine
 from perfgate.errors import (
@@ -31,7 +30,6 @@ from perfgate.trtllm import Runner
 from tests.unit.factories import a_point
 from tests.unit.hardware_samples import GB10, a_site, lay_out_models, lay_out_suite
 from tests.unit.planted import ROOT
-from tests.unit.sim_samples import gb10
 
 pytestmark = pytest.mark.unit
 
@@ -329,67 +327,6 @@ def test_an_engine_that_perfgate_did_not_build_is_not_served(root):
         serve(engine, SERVING, workdir=root / "server"),
     ):
         pass
-
-
-# --- The LLM API --------------------------------------------------------------------------------
-
-
-def llmapi(root, spec=FP8):
-    """The engine of the target llmapi."""
-    return build(
-        spec, target=Target.LLMAPI, profile=gb10(), cache=root / "cache", site=a_site(root)
-    )
-
-
-@pytest.mark.parametrize(("spec", "folder"), [(FP8, "llama-fp8"), (FP16, "llama")], ids=str)
-def test_the_llm_api_serves_the_folder_of_its_precision(root, spec, folder):
-    """Nothing is built; what is served is written down in an engine's form."""
-    engine = llmapi(root, spec)
-
-    assert llmapi(root, spec) == engine
-    assert ran(root) == []
-    assert str(root / "models" / folder) in (engine.directory / "perfgate.json").read_text()
-
-
-@pytest.mark.parametrize(
-    ("name", "text", "message"),
-    [
-        ("hf_quant_config.json", None, "asked FP8, got none"),
-        ("hf_quant_config.json", '{"quantization": {"quant_algo": "NVFP4"}}', "got NVFP4"),
-        ("hf_quant_config.json", "{", "is damaged"),
-        (
-            "hf_quant_config.json",
-            '{"quantization": {"quant_algo": "FP8", "weight_block_size": [128, 128]}}',
-            "block scales",
-        ),
-        ("config.json", None, "is no engine directory|has no config.json"),
-    ],
-    ids=["not quantised", "another format", "damaged", "block scales", "no config"],
-)
-def test_a_folder_of_another_precision_is_refused(root, name, text, message):
-    """Read from what ModelOpt wrote, before a server loads it."""
-    path = root / "models" / "llama-fp8" / name
-    path.unlink() if text is None else path.write_text(text)
-
-    with pytest.raises(BuildError, match=message):
-        llmapi(root)
-
-
-def test_precision_in_config_json_is_read_as_well(root):
-    """Newer exports describe their quantisation there."""
-    folder = root / "models" / "llama-fp8"
-    (folder / "hf_quant_config.json").unlink()
-    (folder / "config.json").write_text(
-        '{"quantization_config": {"quant_method": "modelopt", "quant_algo": "FP8"}}'
-    )
-
-    assert llmapi(root)
-
-
-def test_the_llm_api_has_no_engine_without_fused_attention(root):
-    """The point belongs to the other target, and the message says so."""
-    with pytest.raises(UsageError, match="--target trt-engine"):
-        llmapi(root, replace(FP16, context_fmha=False))
 
 
 # --- From the suite's files to a measurement ----------------------------------------------------

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from perfgate.serving.command import Ports, server_command
+from perfgate.serving.command import RESPONSE_THREADS, Ports, server_command
 
 pytestmark = pytest.mark.unit
 
@@ -36,6 +36,12 @@ def test_two_servers_share_no_memory_segment():
     """The server's name is the prefix of its shared memory."""
     assert value("--id") == "perfgate-abc-"
     assert "--backend-config=python,shm-region-prefix-name=perfgate-abc-" in ARGV
+
+
+def test_the_python_backend_answers_through_few_threads():
+    """Its own default of 32 would contend for one lock."""
+    assert f"--backend-config=python,thread-pool-size={RESPONSE_THREADS}" in ARGV
+    assert 1 <= RESPONSE_THREADS <= 8
 
 
 def test_the_repository_is_taken_as_it_was_rendered():
