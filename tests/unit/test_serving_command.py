@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from perfgate.serving.command import RESPONSE_THREADS, Ports, server_command
+from perfgate.serving.command import EXIT_TIMEOUT_S, RESPONSE_THREADS, Ports, server_command
+from perfgate.serving.launch import GRACE_S
 
 pytestmark = pytest.mark.unit
 
@@ -36,6 +37,12 @@ def test_two_servers_share_no_memory_segment():
     """The server's name is the prefix of its shared memory."""
     assert value("--id") == "perfgate-abc-"
     assert "--backend-config=python,shm-region-prefix-name=perfgate-abc-" in ARGV
+
+
+def test_triton_s_own_patience_ends_before_the_guard_s():
+    """It may end requests in flight before it is killed."""
+    assert value("--exit-timeout-secs") == str(EXIT_TIMEOUT_S)
+    assert EXIT_TIMEOUT_S < GRACE_S
 
 
 def test_the_python_backend_answers_through_few_threads():
