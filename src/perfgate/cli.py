@@ -12,7 +12,10 @@ from perfgate import artifacts, baselines, cli_load, codec
 from perfgate.errors import MissingRequirementError, PerfGateError, UsageError
 from perfgate.gate import exit_code, explain
 from perfgate.hardware import load_profile
+from perfgate.observe.doctor import diagnose, diagnosis_text
+from perfgate.observe.surroundings import look_around
 from perfgate.plan import Planner, described
+from perfgate.provenance import versions
 from perfgate.publish import compose, render
 from perfgate.rejudge import rejudge, remeasure
 from perfgate.report.content import Report
@@ -21,7 +24,7 @@ from perfgate.setting import BASELINES, CACHE, DEFAULT_HARDWARE, ENGINES, HARDWA
 from perfgate.sim.fit import fit
 from perfgate.sim.report import report_text, simulation_report
 from perfgate.suite import Suite, find_root, load_suite
-from perfgate.targets import HARDWARE_TARGETS, named_target
+from perfgate.targets import HARDWARE_TARGETS, look, named_target
 from perfgate.trtllm import load_trtllm
 
 EXIT_USAGE = 2
@@ -119,6 +122,13 @@ def plan(
     written = planner.write((suite.point(point),) if point else suite.points)
     text = codec.to_pretty_json(written).decode() if json else f"{described(written)}\n"
     typer.echo(text, nl=False)
+
+
+@app.command(epilog="Example: perfgate doctor")
+def doctor(*, json: AsJson = False) -> None:
+    """Say what is here, what each target lacks and how to get it, and what would run."""
+    diagnosis = diagnose(look(), look_around(), version=versions()["perfgate"])
+    typer.echo(codec.to_pretty_json(diagnosis) if json else diagnosis_text(diagnosis), nl=False)
 
 
 @baseline_app.command(epilog="Example: perfgate baseline record artifacts")

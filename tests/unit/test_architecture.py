@@ -16,7 +16,13 @@ MODULES = sorted(
 
 VOCABULARY = ("perfgate.model", "perfgate.errors")
 # Pure: a function of its arguments. A package stands for all its modules but those named in IMPURE.
-PURE = ("perfgate.gate", "perfgate.measure", "perfgate.report", "perfgate.sim")
+PURE = (
+    "perfgate.gate",
+    "perfgate.measure",
+    "perfgate.report",
+    "perfgate.sim",
+    "perfgate.observe.doctor",
+)
 IMPURE = (
     "perfgate.sim.realtime",  # the thread that keeps real time
 )
@@ -34,7 +40,13 @@ FORBIDDEN_IN_PURE = {
     "tritonclient",
 }
 JUDGING = ("perfgate.gate", "perfgate.report", "perfgate.plugin", "perfgate.cli")
-INPUT_OUTPUT = ("perfgate.engines", "perfgate.serving", "perfgate.load", "perfgate.records")
+INPUT_OUTPUT = (
+    "perfgate.engines",
+    "perfgate.serving",
+    "perfgate.load",
+    "perfgate.records",
+    "perfgate.observe",
+)
 DRAWERS = {"util", "utils", "common", "helpers", "misc", "base", "manager", "core"}
 LONGEST = 400
 

@@ -136,7 +136,9 @@ def test_missing_artefacts_are_exit_code_4(suite, monkeypatch, capsys):
     assert "--artifacts" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("words", [[], ["simulate"], ["judge"], ["report"], ["baseline"]], ids=str)
+@pytest.mark.parametrize(
+    "words", [[], ["simulate"], ["judge"], ["report"], ["doctor"], ["baseline"]], ids=str
+)
 def test_every_command_explains_itself(words):
     """--help says what a command does; each command has an example."""
     result = perfgate(*words, "--help")
