@@ -307,11 +307,62 @@ class Fingerprint:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class GpuSample:
+    """The GPU at one moment, by NVML; None is what it does not report.
+
+    `utilization` is a share of the time, `slowdowns` name the faults that held the clocks down,
+    `pids` are the processes that compute on it.
+    """
+
+    at_ns: int
+    utilization: float | None = None
+    sm_clock_mhz: int | None = None
+    power_w: float | None = None
+    temperature_c: int | None = None
+    slowdowns: tuple[str, ...] | None = None
+    pids: tuple[int, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerSample:
+    """The server at one moment, by Triton's metrics; None is what it does not export.
+
+    `kv_cache` and `gpu_utilization` are shares, `active` and `waiting` numbers of requests.
+    """
+
+    at_ns: int
+    kv_cache: float | None = None
+    active: float | None = None
+    waiting: float | None = None
+    gpu_utilization: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Telemetry:
+    """GPU and server while the load ran, sampled every `period_s`.
+
+    `pids_before` computed on the GPU before the server was booted, `pids_at_start` when the load
+    began; `faults` say what could not be sampled, and why.
+    """
+
+    period_s: float
+    gpu: tuple[GpuSample, ...] = ()
+    server: tuple[ServerSample, ...] = ()
+    sm_clock_max_mhz: int | None = None
+    pids_before: tuple[int, ...] = ()
+    pids_at_start: tuple[int, ...] = ()
+    process_names: dict[str, str] = field(default_factory=dict)
+    skipped: int = 0
+    faults: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LoadRun:
     """All that one load left behind: enough to measure and judge it again without the server.
 
     `marks_ns` are the bounds of the rounds: round i lies between mark i and mark i + 1.
-    `server_before` and `server_after` are Triton's metrics by full series name.
+    `server_before` and `server_after` are Triton's metrics by full series name. `telemetry` is
+    None where nothing was watched, as in runs stored before there was any.
     """
 
     point: OperatingPoint
@@ -322,6 +373,7 @@ class LoadRun:
     audit: ClientAudit
     server_before: dict[str, float] = field(default_factory=dict)
     server_after: dict[str, float] = field(default_factory=dict)
+    telemetry: Telemetry | None = None
     faults: tuple[str, ...] = ()
 
 
@@ -350,6 +402,23 @@ class Veto:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ResourceUse:
+    """What server and GPU did over the steady window; None is what nobody reported.
+
+    Shares lie between 0 and 1; `samples` is how many moments the numbers rest on.
+    """
+
+    samples: int
+    kv_cache_peak: float | None = None
+    active_mean: float | None = None
+    waiting_mean: float | None = None
+    gpu_utilization_mean: float | None = None
+    sm_clock_mean_mhz: float | None = None
+    power_mean_w: float | None = None
+    temperature_max_c: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Measurement:
     """The numbers of one operating point over its steady window.
 
@@ -373,6 +442,7 @@ class Measurement:
     tpot_s: Distribution | None
     itl_s: Distribution | None
     audit: ClientAudit
+    resources: ResourceUse | None = None
     vetoes: tuple[Veto, ...] = ()
     notes: tuple[str, ...] = ()
     records: str = ""
@@ -445,6 +515,10 @@ class Policy:
     max_client_cpu_share: float = 0.70
     max_client_lag_s: float = 0.010
     max_server_lateness: float = 0.02
+    max_slowdown_share: float = 0.01
+    min_sm_clock: float = 0.60
+    max_sm_clock: float = 1.0
+    max_clock_out_share: float = 0.05
 
     def __post_init__(self) -> None:
         """Refuse a margin that is no fraction, and a factor below one."""
@@ -455,6 +529,9 @@ class Policy:
             "littles_law_margin",
             "max_client_cpu_share",
             "max_server_lateness",
+            "max_slowdown_share",
+            "min_sm_clock",
+            "max_clock_out_share",
         ):
             if not 0 < getattr(self, name) < 1:
                 raise UsageError(name, getattr(self, name), "it must lie between 0 and 1")
@@ -463,6 +540,9 @@ class Policy:
                 raise UsageError(name, getattr(self, name), "it must be at least 1")
         if self.max_client_lag_s <= 0:
             raise UsageError("max_client_lag_s", self.max_client_lag_s, "it must be positive")
+        if not self.min_sm_clock < self.max_sm_clock <= 1:
+            rule = f"it must lie above min_sm_clock ({self.min_sm_clock}) and be at most 1"
+            raise UsageError("max_sm_clock", self.max_sm_clock, rule)
 
 
 # --- What is said of it ---------------------------------------------------------------------

@@ -2,7 +2,7 @@
 
 `<point-id>.jsonl.gz` is gzipped JSON, one value a line:
 
-    header   {"schema_version": 1, "run": {everything of a LoadRun but its records}}
+    header   {"schema_version": 2, "run": {everything of a LoadRun but its records}}
     request  {"index": 0, "client": 0, "due_ns": ..., ...}, one line each
     footer   {"records": <number of requests>, "sha256": <of all bytes before this line>}
 
@@ -27,7 +27,10 @@ from perfgate import codec
 from perfgate.errors import RecordsError
 from perfgate.model import LoadRun, RequestRecord
 
-SCHEMA_VERSION = 1
+# History: 1 - header, requests, footer; 2 - telemetry in the header, which can veto a run, so that
+# a reader that does not know it must not judge without it.
+SCHEMA_VERSION = 2
+READABLE = (1, 2)
 SUFFIX = ".jsonl.gz"
 
 _COMPRESSION = 3  # a quarter of level 9's time for a tenth more bytes
@@ -126,9 +129,10 @@ def _read_header(line: bytes, path: Path) -> LoadRun:
         schema_version: int
 
     version = codec.from_json(line, Version, origin=str(path)).schema_version
-    if version != SCHEMA_VERSION:
+    if version not in READABLE:
         advice = "update perfgate" if version > SCHEMA_VERSION else "measure again"
-        msg = f"{path}: stored as version {version}, this perfgate reads {SCHEMA_VERSION}: {advice}"
+        known = " and ".join(map(str, READABLE))
+        msg = f"{path}: stored as version {version}, this perfgate reads {known}: {advice}"
         raise RecordsError(msg)
     return codec.from_json(line, _Header, origin=str(path)).run
 

@@ -28,6 +28,7 @@ from perfgate.model import (
     Server,
     ServingSpec,
 )
+from perfgate.observe.watch import Watcher
 from perfgate.provenance import fingerprint, wall_clock
 from perfgate.records import SUFFIX, write_run
 from perfgate.serving.metrics import active_requests, scrape
@@ -69,7 +70,7 @@ class Rig:
         self._observer = observer
         self._measured: dict[str, Measurement] = {}
         self._failed: dict[str, PerfGateError] = {}
-        self._serving: tuple[Engine, ServingSpec, Server] | None = None
+        self._serving: tuple[Engine, ServingSpec, Server, Watcher] | None = None
         self._stack = ExitStack()
         self._lifetime = ExitStack()
         self._site: Site | None = None
@@ -148,10 +149,11 @@ class Rig:
 
     def _drive(self, point: OperatingPoint, time_rounds: TimeRounds | None) -> LoadRun:
         engine = self.engine(point.engine)
-        server = self._server_for(point, engine)
+        server, watcher = self._server_for(point, engine)
         before = self._scrape_idle(server)
         started_at = wall_clock()
-        outcome = self._load(point, engine, server, time_rounds or _run_rounds)
+        with watcher.watch(server) as watched:
+            outcome = self._load(point, engine, server, time_rounds or _run_rounds)
         after, gone = ({}, ()) if outcome.faults else self._scrape_after(server)
         return LoadRun(
             point=point,
@@ -162,6 +164,7 @@ class Rig:
             audit=outcome.audit,
             server_before=before,
             server_after=after,
+            telemetry=watched(),
             faults=(*outcome.faults, *gone),
         )
 
@@ -209,10 +212,12 @@ class Rig:
             self._site = Site.at(self._setting.suite.root, config, gpu)
         return self._site
 
-    def _server_for(self, point: OperatingPoint, engine: Engine) -> Server:
+    def _server_for(self, point: OperatingPoint, engine: Engine) -> tuple[Server, Watcher]:
         wanted = (engine, point.serving)
         if self._serving is None or self._serving[:2] != wanted:
             self._stop()
+            watcher = Watcher(engine.target)  # before the boot: what comes with it is the server's
+            self._stack.callback(watcher.close)
             remote = self._setting.remote
             if remote is not None:
                 server = discover(remote)
@@ -221,8 +226,8 @@ class Rig:
                     server = self._stack.enter_context(
                         serve(engine, point.serving, workdir=self._fresh_folder())
                     )
-            self._serving = (*wanted, server)
-        return self._serving[2]
+            self._serving = (*wanted, server, watcher)
+        return self._serving[2:]
 
     def _load(
         self, point: OperatingPoint, engine: Engine, server: Server, time_rounds: TimeRounds

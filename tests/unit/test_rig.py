@@ -113,6 +113,20 @@ def test_a_point_is_measured_once_and_recorded(rig, servers):
     assert read_run(rig.records / "fp8-b16-c16.jsonl.gz").point == point
 
 
+def test_the_server_is_watched_while_it_is_loaded(rig, servers):
+    """Telemetry is stored with the requests; a server without metrics is told, not an error."""
+    point = small("fp8-b16-c16")
+
+    measurement = rig.measure(point)
+    telemetry = read_run(rig.records / "fp8-b16-c16.jsonl.gz").telemetry
+
+    assert servers.boots
+    assert telemetry.period_s == 0.2
+    assert any("the server was not watched" in fault for fault in telemetry.faults)
+    assert set(telemetry.faults) <= set(measurement.notes)
+    assert not measurement.vetoes
+
+
 def test_points_of_one_engine_share_a_server(rig, servers):
     """Only another engine boots another server, after the first has stopped."""
     rig.measure(small("fp8-b192-c128"))

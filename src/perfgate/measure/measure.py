@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from perfgate.errors import NoSamplesError
 from perfgate.measure import metrics
 from perfgate.measure.distribution import describe
+from perfgate.measure.resources import resource_use, telemetry_notes
 from perfgate.measure.validity import Evidence, vetoes
 from perfgate.measure.window import Window, steady_window
 from perfgate.model import Distribution, LoadRun, Measurement, Policy
@@ -41,8 +42,9 @@ def measure(run: LoadRun, policy: Policy, *, records: str = "") -> Measurement:
         tpot_s=_optional(window, metrics.TPOT),
         itl_s=_optional(window, metrics.ITL),
         audit=run.audit,
+        resources=resource_use(run.telemetry, window),
         vetoes=vetoes(Evidence(run, window, policy)),
-        notes=drift_notes(window),
+        notes=(*drift_notes(window), *telemetry_notes(run.telemetry)),
         records=records,
     )
 

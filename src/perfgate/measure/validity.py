@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from perfgate.measure.gpu_validity import gpu_vetoes
 from perfgate.measure.metrics import REQUEST_RATE, residence_s
 from perfgate.measure.window import Window
 from perfgate.model import LoadRun, Policy, RequestStatus, Veto
@@ -49,7 +50,10 @@ class Evidence:
 def vetoes(evidence: Evidence) -> tuple[Veto, ...]:
     """Return the objections of all rules."""
     objections = (rule(evidence) for rule in RULES)
-    return tuple(objection for objection in objections if objection is not None)
+    return (
+        *(objection for objection in objections if objection is not None),
+        *gpu_vetoes(evidence.run.telemetry, evidence.window, evidence.policy),
+    )
 
 
 def only_disturbed(found: Sequence[Veto]) -> bool:

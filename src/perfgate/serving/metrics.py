@@ -18,13 +18,14 @@ _SAMPLE = re.compile(
 _ACTIVE = re.compile(r'nv_trt_llm_request_metrics\{.*request_type="active".*\}')
 
 
-def scrape(url: str) -> dict[str, float]:
+def scrape(url: str, *, timeout_s: float = _TIMEOUT_S) -> dict[str, float]:
     """Fetch and parse the metrics at `url`; ServerError if nobody answers or it is not metrics."""
     try:
-        with urllib.request.urlopen(url, timeout=_TIMEOUT_S) as response:  # noqa: S310 - our own http URL
+        with urllib.request.urlopen(url, timeout=timeout_s) as response:  # noqa: S310 - our own http URL
             text = response.read().decode("utf-8")
-    except (urllib.error.URLError, OSError, http.client.HTTPException) as error:
-        msg = f"no metrics from {url}: {error}. Is Triton running?"
+    # A ValueError is an address that is none, or text that is not UTF-8.
+    except (urllib.error.URLError, OSError, http.client.HTTPException, ValueError) as error:
+        msg = f"no metrics from {url!r}: {error}. Is Triton running?"
         raise ServerError(msg) from error
     return parse(text)
 
