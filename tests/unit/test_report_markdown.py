@@ -11,9 +11,10 @@ from tests.unit import report_samples as samples
 pytestmark = pytest.mark.unit
 
 
-def table_of(text):
-    """The cells of each line of the Markdown table."""
-    lines = [line for line in text.splitlines() if line.startswith("|")]
+def table_of(text, number=0):
+    """The cells of each line of a Markdown table, by default the first."""
+    tables = re.findall(r"(?:^\|.*\n)+", text, re.MULTILINE)
+    lines = tables[number].splitlines() if tables else []
     return [[cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]] for line in lines]
 
 
@@ -37,6 +38,17 @@ def test_a_row_shows_the_measured_numbers():
         assert shown["point"] == measurement.point.id
         assert float(shown["tok/s"]) == pytest.approx(measurement.throughput_tok_s, rel=1e-3)
         assert float(shown["P95"].split()[0]) == pytest.approx(measurement.latency_s.p95, rel=1e-2)
+
+
+def test_server_and_gpu_have_a_table_of_their_own():
+    """Each watched point has a row, folded away under its summary."""
+    report = samples.passing()
+    text = render_markdown(report)
+    head, _, *lines = table_of(text, 1)
+
+    assert "<summary>Server and GPU" in text
+    assert len(lines) == len(report.measurements)
+    assert {len(line) for line in lines} == {len(head)}
 
 
 def test_hostile_text_stays_text():

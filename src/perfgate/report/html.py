@@ -13,6 +13,7 @@ from perfgate.report import numbers, plots, point_charts
 from perfgate.report.cells import COLUMNS, WORDS, cells
 from perfgate.report.content import COMPARED, NOT_JUDGED, Curve, Report, Row, rows
 from perfgate.report.provenance import own_entries, shared_entries
+from perfgate.report.resources import resource_table
 from perfgate.report.sentences import (
     NEXT_STEP,
     SIMULATED_NOTE,
@@ -132,6 +133,7 @@ def _tables(report: Report) -> dict[str, Any]:
         "phases_table": [_phases(m) for m in measured],
         "rounds_table": [_rounds(m) for m in measured],
         "validity_table": [_validity(m) for m in measured],
+        "resource_table": resource_table(measured),
         "shared": shared_entries(fingerprints),
         "own_names": names,
         "own_table": [(*_origin(m), *own[m.point.id]) for m in measured],

@@ -10,6 +10,7 @@ from perfgate.model import Finding, Judgement, Verdict
 from perfgate.report import numbers
 from perfgate.report.cells import COLUMNS, WORDS, cells
 from perfgate.report.content import Report, Row, rows
+from perfgate.report.resources import resource_table
 from perfgate.report.sentences import (
     NEXT_STEP,
     SIMULATED_NOTE,
@@ -45,6 +46,7 @@ def render_markdown(report: Report) -> str:
         [f"**{_escaped(headline(report))}** {NEXT_STEP[verdict(report)]}"],
         _table(rows(report)),
         _comparisons(report.comparisons),
+        _resources(report),
         *(_trouble(judgement) for judgement in troubles(report)),
         [f"- {_escaped(note)}" for note in report.notes],
         [_provenance(report)],
@@ -74,6 +76,16 @@ def _cells(row: Row) -> tuple[str, ...]:
     sign = "" if row.judgement is None else _sign(row.judgement.verdict)
     texts = cells(row)
     return (*(_escaped(texts[name]) for name in COLUMNS[:-1]), sign + texts["verdict"])
+
+
+def _resources(report: Report) -> list[str]:
+    titles, lines = resource_table(report.measurements)
+    if not lines:
+        return []
+    rule = ("---" if title == titles[0] else "---:" for title in titles)
+    folded = ["<details><summary>Server and GPU over the steady window</summary>", ""]
+    table = [_line(titles), _line(rule), *(_line(map(_escaped, line)) for line in lines)]
+    return [*folded, *table, "", "</details>"]
 
 
 def _comparisons(comparisons: Iterable[Judgement]) -> list[str]:
