@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.metadata
 import os
 import platform
@@ -9,17 +10,32 @@ import subprocess
 from datetime import UTC, datetime
 from pathlib import Path
 
-from perfgate.model import Engine, Fingerprint, OperatingPoint
+from perfgate import codec
+from perfgate.model import Engine, Fingerprint, OperatingPoint, Workload
+from perfgate.observe.nvml import Gpu
+from perfgate.observe.surroundings import CONTAINER_VARIABLE
 
-_VERSIONED = ("perfgate", "nvidia-pytriton", "tritonclient", "grpcio", "tensorrt-llm")
+_VERSIONED = (
+    *("perfgate", "nvidia-pytriton", "tritonclient", "grpcio"),
+    *("tensorrt-llm", "tensorrt", "torch", "nvidia-modelopt"),
+)
+# What NVIDIA's containers say of themselves.
+_DECLARED = {
+    "version.tritonserver": "TRITON_SERVER_VERSION",
+    "version.nvidia-container": "NVIDIA_TRITON_SERVER_VERSION",
+}
+_NOT_REPORTED = "not reported"
 
 
-def fingerprint(point: OperatingPoint, engine: Engine, hardware: str) -> Fingerprint:
-    """Fingerprint one measurement.
+def fingerprint(
+    point: OperatingPoint, engine: Engine, hardware: str, gpu: Gpu | None = None
+) -> Fingerprint:
+    """Fingerprint one measurement; `gpu` is the one that serves, None where none does or is known.
 
-    The engine and its scheduling are what is under test: a change in them must show as a verdict,
-    so they are context. The load and the machine are the yardstick: a change in them makes two
-    numbers incomparable, so they are identity.
+    The engine, its scheduling and the software that builds and serves it are what is under test: a
+    change in them must show as a verdict, so they are context. The load and the machine, down to
+    its driver and clocks, are the yardstick: a change in them makes two numbers incomparable, so
+    they are identity.
     """
     load = point.workload
     return Fingerprint(
@@ -32,17 +48,42 @@ def fingerprint(point: OperatingPoint, engine: Engine, hardware: str) -> Fingerp
             "concurrency": str(load.concurrency),
             "isl": str(load.isl),
             "osl": str(load.osl),
+            "workload": workload_digest(load),
+            **(gpu_identity(gpu) if gpu else {}),
         },
         context={
             "engine": engine.digest,
             "engine_name": engine.spec.name,
+            "container": os.environ.get(CONTAINER_VARIABLE, ""),
             **{f"version.{name}": version for name, version in versions().items()},
+            **{name: os.environ[key] for name, key in _DECLARED.items() if key in os.environ},
             "python": platform.python_version(),
             "machine": platform.machine(),
             "cpus": str(os.cpu_count()),
             "kernel": platform.release(),
         },
     )
+
+
+def gpu_identity(gpu: Gpu) -> dict[str, str]:
+    """What of the GPU and of how it is run may change a number and is not under test."""
+    return {
+        "gpu": gpu.name,
+        "compute_capability": gpu.compute_capability,
+        "driver": gpu.driver,
+        "sm_clock_max": _quantity(gpu.sm_clock_max_mhz, "MHz"),
+        "application_clock": _quantity(gpu.application_clock_mhz, "MHz"),
+        "power_limit": _quantity(gpu.power_limit_w, "W"),
+    }
+
+
+def workload_digest(load: Workload) -> str:
+    """Name the whole load, the seed of its prompts too, in twelve hexadecimal digits."""
+    return hashlib.sha256(codec.to_json(load)).hexdigest()[:12]
+
+
+def _quantity(value: float | None, unit: str) -> str:
+    return _NOT_REPORTED if value is None else f"{value:.0f} {unit}"
 
 
 def versions() -> dict[str, str]:

@@ -157,7 +157,7 @@ class Rig:
         after, gone = ({}, ()) if outcome.faults else self._scrape_after(server)
         return LoadRun(
             point=point,
-            fingerprint=fingerprint(point, engine, self._setting.hardware),
+            fingerprint=fingerprint(point, engine, self._setting.hardware, watcher.gpu),
             started_at=started_at,
             marks_ns=outcome.marks_ns,
             records=outcome.records,
