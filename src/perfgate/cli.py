@@ -15,6 +15,7 @@ from perfgate.hardware import load_profile
 from perfgate.observe.doctor import diagnose, diagnosis_text
 from perfgate.observe.surroundings import look_around
 from perfgate.plan import Planner, described
+from perfgate.profile_command import EXAMPLE, profile_command
 from perfgate.provenance import versions
 from perfgate.publish import compose, render
 from perfgate.rejudge import rejudge, remeasure
@@ -39,6 +40,7 @@ app = typer.Typer(
 baseline_app = typer.Typer(no_args_is_help=True, help="The expected numbers, kept under review.")
 app.add_typer(baseline_app, name="baseline")
 cli_load.register(app)
+app.command(name="profile", epilog=EXAMPLE)(profile_command)
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for a machine to read.")]
 Folder = Annotated[Path, typer.Argument(help="The --artifacts folder of a finished run.")]

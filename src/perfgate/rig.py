@@ -62,11 +62,15 @@ class Observer(Protocol):
 class Rig:
     """Builds engines, boots servers, drives points; a point is measured once and remembered.
 
-    Use as a context manager: leaving it stops the server, whatever happened.
+    Use as a context manager: leaving it stops the server, whatever happened. `under` is a command
+    line to run servers under, such as a profiler's.
     """
 
-    def __init__(self, setting: Setting, observer: Observer) -> None:
+    def __init__(
+        self, setting: Setting, observer: Observer, *, under: tuple[str, ...] = ()
+    ) -> None:
         self._setting = setting
+        self._under = under
         self._observer = observer
         self._measured: dict[str, Measurement] = {}
         self._failed: dict[str, PerfGateError] = {}
@@ -99,6 +103,10 @@ class Rig:
     @property
     def _on_hardware(self) -> bool:
         return self._setting.target in HARDWARE_TARGETS
+
+    def server(self, point: OperatingPoint) -> Server:
+        """The point's server: the one that runs, or else booted now."""
+        return self._server_for(point, self.engine(point.engine))[0]
 
     @property
     def records(self) -> Path:
@@ -224,7 +232,12 @@ class Rig:
             else:
                 with self._step(f"boot Triton with {engine.spec.name}"):
                     server = self._stack.enter_context(
-                        serve(engine, point.serving, workdir=self._fresh_folder())
+                        serve(
+                            engine,
+                            point.serving,
+                            workdir=self._fresh_folder(),
+                            under=self._under,
+                        )
                     )
             self._serving = (*wanted, server, watcher)
         return self._serving[2:]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import os
 import secrets
 import shutil
@@ -37,19 +38,21 @@ def serve(
     serving: ServingSpec,
     *,
     workdir: Path,
+    under: tuple[str, ...] = (),
     ready_timeout_s: float | None = None,
 ) -> Iterator[Server]:
     """Boot Triton with the engine behind it and yield it once its models answer.
 
-    All it writes, its log too, lies under `workdir`. However this ends, even by SIGKILL, no
-    process, port or shared-memory segment is left. Raises ServerError with the log's last lines if
-    Triton dies or is not ready in time, MissingRequirementError if it cannot run here.
+    `under` is a command line to run Triton under, such as a profiler's. All it writes, its log too,
+    lies under `workdir`. However this ends, even by SIGKILL, no process, port or shared-memory
+    segment is left. Raises ServerError with the log's last lines if Triton dies or is not ready in
+    time, MissingRequirementError if it cannot run here.
     """
     if engine.target is Target.SIM:
         prepare, patience_s = _prepare_simulated, READY_TIMEOUT_S
     else:
         prepare, patience_s = _prepare_hardware, HARDWARE_READY_TIMEOUT_S
-    plan = prepare(engine, serving, workdir)
+    plan = _wrapped(prepare(engine, serving, workdir), under)
     with ExitStack() as stack:
         yield start(stack, plan, ready_timeout_s=ready_timeout_s or patience_s)
 
@@ -60,6 +63,14 @@ def start(stack: ExitStack, plan: Callable[[], Launch], *, ready_timeout_s: floa
         with contextlib.suppress(PortTakenError):
             return stack.enter_context(run(plan(), ready_timeout_s=ready_timeout_s))
     return stack.enter_context(run(plan(), ready_timeout_s=ready_timeout_s))
+
+
+def _wrapped(plan: Plan, under: tuple[str, ...]) -> Plan:
+    def wrapped() -> Launch:
+        launch = plan()
+        return dataclasses.replace(launch, argv=(*under, *launch.argv))
+
+    return wrapped
 
 
 def _prepare_simulated(engine: Engine, serving: ServingSpec, workdir: Path) -> Plan:
