@@ -178,6 +178,17 @@ def test_a_load_that_breaks_still_ends_the_session(bench):
     assert not (bench.folder / "profile" / "profile.json").exists()
 
 
+def test_a_request_that_fails_in_the_capture_spoils_it(bench):
+    """Kernels of fewer requests than stated would be compared with those of all."""
+    bench.script = Script(
+        input_tokens=4, ttft_s=0.1, misbehaviour=Misbehaviour.OUT_OF_MEMORY, after=5, times=1
+    )
+
+    result = run("--point", "fp8-b16-c16")
+
+    assert "1 requests failed under nsys" in str(result.exception)
+
+
 @pytest.mark.usefixtures("bench")
 def test_a_simulated_target_has_no_kernels():
     """The simulated engine is refused before anything is booted."""
