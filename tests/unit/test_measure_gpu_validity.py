@@ -7,6 +7,7 @@ import pytest
 from perfgate.errors import UsageError
 from perfgate.measure.gpu_validity import GPU_RULES
 from perfgate.measure.measure import measure
+from perfgate.measure.validity import only_disturbed
 from perfgate.model import GpuSample, Policy, Sampling, Telemetry
 from tests.unit.factories import a_point, a_steady_run
 
@@ -153,6 +154,14 @@ def test_a_band_that_cannot_be_is_refused(field, value):
     """The policy's own numbers are checked where they are read."""
     with pytest.raises(UsageError, match=field):
         Policy(**{field: value})
+
+
+def test_what_the_gpu_did_may_be_gone_in_a_second_try():
+    """Heat and other tenants pass: such a run is measured again before it is given up."""
+    found = vetoes(pids=(6, 9), slowdowns=("power brake",), sm_clock_mhz=513, count=SAMPLES)
+
+    assert len(found) == len(GPU_RULES)
+    assert only_disturbed(found)
 
 
 def test_every_rule_says_what_it_objects_to():

@@ -28,9 +28,12 @@ DISTURBANCES = frozenset(
         "late-sends",
         "simulator-lateness",
         "simulator-delivery",
+        "foreign-process",
+        "gpu-slowdown",
+        "gpu-clock",
     )
 )
-"""Rules that other work on the machine breaks: a second try may well hold them."""
+"""Rules that other work or heat on the machine breaks: a second try may well hold them."""
 
 _LATE = "perfgate_sim_late_seconds_total"
 _BUSY = "perfgate_sim_busy_seconds_total"
