@@ -1,5 +1,6 @@
 """The thread beside the run: at a steady pace, never twice at once, always ended."""
 
+import os
 import threading
 
 import pytest
@@ -69,3 +70,19 @@ def test_the_thread_ends_with_the_block():
         fail()
 
     assert "perfgate-telemetry" not in {thread.name for thread in threading.enumerate()}
+
+
+def test_the_thread_gives_way_to_everything_else():
+    """Its priority is the lowest there is; that of the thread that started it stays."""
+    priorities, took = [], threading.Event()
+    before = os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+
+    def take():
+        priorities.append(os.getpriority(os.PRIO_PROCESS, threading.get_native_id()))
+        took.set()
+
+    with sampling(take, period_s=60):
+        assert took.wait(10)
+
+    assert priorities == [19]
+    assert os.getpriority(os.PRIO_PROCESS, threading.get_native_id()) == before

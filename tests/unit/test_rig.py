@@ -11,6 +11,7 @@ from perfgate.hardware import load_profile
 from perfgate.measure import measure as measure_module
 from perfgate.mock_server import Misbehaviour, MockServer, Script
 from perfgate.model import Sampling, Target, Veto, Workload
+from perfgate.observe.watch import PERIOD_S
 from perfgate.records import read_run
 from perfgate.rig import Rig
 from perfgate.setting import Setting
@@ -121,7 +122,7 @@ def test_the_server_is_watched_while_it_is_loaded(rig, servers):
     telemetry = read_run(rig.records / "fp8-b16-c16.jsonl.gz").telemetry
 
     assert servers.boots
-    assert telemetry.period_s == 0.2
+    assert telemetry.period_s == PERIOD_S
     assert any("the server was not watched" in fault for fault in telemetry.faults)
     assert set(telemetry.faults) <= set(measurement.notes)
 

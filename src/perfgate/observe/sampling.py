@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 _NS = 1_000_000_000
+_LEAST_URGENT = 19
 
 
 class Pace:
@@ -25,6 +27,8 @@ def sampling(take: Callable[[], None], *, period_s: float) -> Iterator[Pace]:
     pace, stop = Pace(), threading.Event()
 
     def run() -> None:
+        # This thread alone: it never takes a core from server or client, it waits for a free one.
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _LEAST_URGENT)
         pace.skipped = keep_pace(
             take, stop.wait, period_ns=round(period_s * _NS), clock=time.perf_counter_ns
         )
