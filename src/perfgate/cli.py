@@ -8,14 +8,13 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from perfgate import artifacts, baselines, cli_load, codec
+from perfgate import artifacts, baselines, cli_load, cli_profile, codec
 from perfgate.errors import MissingRequirementError, PerfGateError, UsageError
 from perfgate.gate import exit_code, explain
 from perfgate.hardware import load_profile
 from perfgate.observe.doctor import diagnose, diagnosis_text
 from perfgate.observe.surroundings import look_around
 from perfgate.plan import Planner, described
-from perfgate.profile_command import EXAMPLE, profile_command
 from perfgate.provenance import versions
 from perfgate.publish import compose, render
 from perfgate.rejudge import rejudge, remeasure
@@ -40,7 +39,7 @@ app = typer.Typer(
 baseline_app = typer.Typer(no_args_is_help=True, help="The expected numbers, kept under review.")
 app.add_typer(baseline_app, name="baseline")
 cli_load.register(app)
-app.command(name="profile", epilog=EXAMPLE)(profile_command)
+cli_profile.register(app)
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for a machine to read.")]
 Folder = Annotated[Path, typer.Argument(help="The --artifacts folder of a finished run.")]

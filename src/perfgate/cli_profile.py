@@ -17,7 +17,12 @@ from perfgate.profiling import load_capture, profile
 from perfgate.setting import settle
 from perfgate.targets import AUTO
 
-EXAMPLE = "Example: perfgate profile --point fp8-b192-c160 --output profile"
+_EXAMPLE = "Example: perfgate profile --point fp8-b192-c160 --output profile"
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to the console script."""
+    app.command(name="profile", epilog=_EXAMPLE)(profile_command)
 
 
 def profile_command(
