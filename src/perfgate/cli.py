@@ -12,6 +12,8 @@ from perfgate import artifacts, baselines, cli_load, cli_profile, codec
 from perfgate.errors import MissingRequirementError, PerfGateError, UsageError
 from perfgate.gate import exit_code, explain
 from perfgate.hardware import load_profile
+from perfgate.keep_serving import keep_serving
+from perfgate.model import Server, Target
 from perfgate.observe.doctor import diagnose, diagnosis_text
 from perfgate.observe.surroundings import look_around
 from perfgate.plan import Planner, described
@@ -20,7 +22,8 @@ from perfgate.publish import compose, render
 from perfgate.rejudge import rejudge, remeasure
 from perfgate.report.content import Report
 from perfgate.report.table import render_text
-from perfgate.setting import BASELINES, CACHE, DEFAULT_HARDWARE, ENGINES, HARDWARE
+from perfgate.serving.command import Ports
+from perfgate.setting import BASELINES, CACHE, DEFAULT_HARDWARE, ENGINES, HARDWARE, settle
 from perfgate.sim.fit import fit
 from perfgate.sim.report import report_text, simulation_report
 from perfgate.suite import Suite, find_root, load_suite
@@ -43,6 +46,7 @@ cli_profile.register(app)
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for a machine to read.")]
 Folder = Annotated[Path, typer.Argument(help="The --artifacts folder of a finished run.")]
+Port = Annotated[int, typer.Option(min=1, max=65535, help="A free port of 127.0.0.1.")]
 HardwareName = Annotated[str, typer.Option("--hardware", help="A profile in hardware/.")]
 
 
@@ -73,6 +77,30 @@ def simulate(
         profile = fit(profile, suite.points)
     report = simulation_report(profile, suite.points)
     typer.echo(codec.to_pretty_json(report) if json else report_text(report), nl=False)
+
+
+@app.command(epilog="Example: perfgate serve fp8-b192-c160 --concurrency 128")
+def serve(
+    point: Annotated[str, typer.Argument(help="A point of points.toml: its engine is served.")],
+    *,
+    concurrency: Annotated[
+        int, typer.Option("--concurrency", min=0, help="Clients to keep busy; 0 only serves.")
+    ] = 0,
+    http_port: Port = 8000,
+    grpc_port: Port = 8001,
+    metrics_port: Port = 8002,
+) -> None:
+    """Serve a simulated engine on the loopback interface until Ctrl-C or SIGTERM."""
+    setting = settle(
+        Path.cwd(), target=Target.SIM, url=None, require_hardware=False, artifacts=Path()
+    )
+    keep_serving(
+        setting.suite.point(point),
+        setting,
+        ports=Ports(http=http_port, grpc=grpc_port, metrics=metrics_port),
+        concurrency=concurrency,
+        tell=_announce,
+    )
 
 
 @app.command(epilog="Example: perfgate judge artifacts; echo $?")
@@ -180,6 +208,17 @@ def show(
         raise UsageError("hardware", hardware or "any", rule)
     text = codec.to_pretty_json(found).decode() if json else f"{baselines.table(found)}\n"
     typer.echo(text, nl=False)
+
+
+def _announce(server: Server) -> None:
+    for name, url in (
+        ("gRPC", server.grpc_url),
+        ("HTTP", server.http_url),
+        ("metrics", server.metrics_url),
+    ):
+        typer.echo(f"{name:8}{url}")
+    typer.echo("Simulated. Stop it with Ctrl-C.")
+    sys.stdout.flush()
 
 
 def _suite() -> Suite:

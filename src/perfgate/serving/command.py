@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from perfgate.errors import UsageError
+
 HOST = "127.0.0.1"
 # How long Triton waits for requests in flight when it is told to stop.
 EXIT_TIMEOUT_S = 3
@@ -18,6 +20,12 @@ class Ports:
     http: int
     grpc: int
     metrics: int
+
+    def __post_init__(self) -> None:
+        """Refuse to listen for two things in one place."""
+        if len({self.http, self.grpc, self.metrics}) < 3:  # noqa: PLR2004 - the three fields
+            ports = f"{self.http}, {self.grpc}, {self.metrics}"
+            raise UsageError("ports", ports, "HTTP, gRPC and metrics each need one of their own")
 
 
 def server_command(
@@ -45,5 +53,7 @@ def server_command(
         f"--grpc-port={ports.grpc}",
         f"--metrics-address={HOST}",
         f"--metrics-port={ports.metrics}",
+        # Percentiles of request latency over the last minute: the only P95 the server itself knows.
+        "--metrics-config=summary_latencies=true",
         f"--exit-timeout-secs={EXIT_TIMEOUT_S}",
     )

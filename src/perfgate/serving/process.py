@@ -38,12 +38,14 @@ def serve(
     serving: ServingSpec,
     *,
     workdir: Path,
+    ports: Ports | None = None,
     under: tuple[str, ...] = (),
     ready_timeout_s: float | None = None,
 ) -> Iterator[Server]:
     """Boot Triton with the engine behind it and yield it once its models answer.
 
-    `under` is a command line to run Triton under, such as a profiler's. All it writes, its log too,
+    It listens on `ports` of the loopback interface, on free ones if none are given. `under` is a
+    command line to run Triton under, such as a profiler's. All it writes, its log too,
     lies under `workdir`. However this ends, even by SIGKILL, no process, port or shared-memory
     segment is left. Raises ServerError with the log's last lines if Triton dies or is not ready in
     time, MissingRequirementError if it cannot run here.
@@ -52,7 +54,7 @@ def serve(
         prepare, patience_s = _prepare_simulated, READY_TIMEOUT_S
     else:
         prepare, patience_s = _prepare_hardware, HARDWARE_READY_TIMEOUT_S
-    plan = _wrapped(prepare(engine, serving, workdir), under)
+    plan = _wrapped(prepare(engine, serving, workdir, ports), under)
     with ExitStack() as stack:
         yield start(stack, plan, ready_timeout_s=ready_timeout_s or patience_s)
 
@@ -73,7 +75,9 @@ def _wrapped(plan: Plan, under: tuple[str, ...]) -> Plan:
     return wrapped
 
 
-def _prepare_simulated(engine: Engine, serving: ServingSpec, workdir: Path) -> Plan:
+def _prepare_simulated(
+    engine: Engine, serving: ServingSpec, workdir: Path, wanted: Ports | None
+) -> Plan:
     install = find_triton()
     tokenizer_dir = workdir / "tokenizer"
     save_tokenizer(load_tokenizer(), tokenizer_dir)
@@ -81,7 +85,7 @@ def _prepare_simulated(engine: Engine, serving: ServingSpec, workdir: Path) -> P
     backends = make_backend_directory(install, workdir / "backends")
 
     def plan() -> Launch:
-        ports, identity = pick_ports(), new_identity()
+        ports, identity = wanted or pick_ports(), new_identity()
         argv = server_command(
             install.binary,
             repository=repository,
@@ -94,7 +98,9 @@ def _prepare_simulated(engine: Engine, serving: ServingSpec, workdir: Path) -> P
     return plan
 
 
-def _prepare_hardware(engine: Engine, serving: ServingSpec, workdir: Path) -> Plan:
+def _prepare_hardware(
+    engine: Engine, serving: ServingSpec, workdir: Path, wanted: Ports | None
+) -> Plan:
     origin = read_origin(engine.directory)
     repository = write_repository(
         workdir, engine, serving, origin.checkpoint, tensorrt_llm=origin.tensorrt_llm
@@ -102,7 +108,7 @@ def _prepare_hardware(engine: Engine, serving: ServingSpec, workdir: Path) -> Pl
     binary = BINARY if origin.runner is Runner.DOCKER else find_tritonserver()
 
     def plan() -> Launch:
-        ports, identity = pick_ports(), new_identity()
+        ports, identity = wanted or pick_ports(), new_identity()
         run = hardware_command(
             origin,
             binary=binary,
