@@ -21,6 +21,7 @@ REPORT_HTML = "report.html"
 REPORT_MD = "report.md"
 JUNIT = "junit.xml"
 CURVE = "curve.svg"
+OPENMETRICS = "perfgate.prom"  # the ending that node_exporter's textfile collector asks for
 
 # History: 1 - run, comparisons, unmeasured, measurements; run, policy, judgements.
 SCHEMA_VERSION = 1

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from perfgate import artifacts, codec
 from perfgate.artifacts import MeasurementsFile, VerdictsFile
+from perfgate.exports.openmetrics import openmetrics
 from perfgate.hardware import HardwareProfile
 from perfgate.measure import metrics
 from perfgate.measure.curve import MIN_POINTS, trace_curve
@@ -60,9 +61,10 @@ def compose(results: Results, cells: Mapping[str, Cell], profile: HardwareProfil
 
 
 def render(folder: Path, report: Report) -> None:
-    """Write report.html, report.md and, where there is a curve, curve.svg."""
+    """Write report.html, report.md, perfgate.prom and, where there is a curve, curve.svg."""
     codec.write_atomic(folder / artifacts.REPORT_HTML, render_html(report).encode())
     codec.write_atomic(folder / artifacts.REPORT_MD, render_markdown(report).encode())
+    codec.write_atomic(folder / artifacts.OPENMETRICS, openmetrics(report).encode())
     if report.curve is not None:
         codec.write_atomic(folder / artifacts.CURVE, curve_svg(report.curve).encode())
 

@@ -17,6 +17,7 @@ MODULES = sorted(
 VOCABULARY = ("perfgate.model", "perfgate.errors")
 # Pure: a function of its arguments. A package stands for all its modules but those named in IMPURE.
 PURE = (
+    "perfgate.exports",
     "perfgate.gate",
     "perfgate.measure",
     "perfgate.report",
@@ -39,7 +40,13 @@ FORBIDDEN_IN_PURE = {
     "grpc",
     "tritonclient",
 }
-JUDGING = ("perfgate.gate", "perfgate.report", "perfgate.plugin", "perfgate.cli")
+JUDGING = (
+    "perfgate.exports",
+    "perfgate.gate",
+    "perfgate.report",
+    "perfgate.plugin",
+    "perfgate.cli",
+)
 INPUT_OUTPUT = (
     "perfgate.engines",
     "perfgate.serving",
