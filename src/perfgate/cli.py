@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import Annotated, NoReturn
@@ -10,6 +11,9 @@ import typer
 
 from perfgate import artifacts, baselines, cli_load, cli_profile, codec
 from perfgate.errors import MissingRequirementError, PerfGateError, UsageError
+from perfgate.exports import formats
+from perfgate.exports.annotations import lines_of
+from perfgate.exports.formats import Format, Material
 from perfgate.gate import exit_code, explain
 from perfgate.hardware import load_profile
 from perfgate.keep_serving import keep_serving
@@ -19,16 +23,16 @@ from perfgate.observe.surroundings import look_around
 from perfgate.plan import Planner, described
 from perfgate.provenance import versions
 from perfgate.publish import compose, render
-from perfgate.rejudge import rejudge, remeasure
+from perfgate.rejudge import rejudge, remeasure, stored_runs
 from perfgate.report.content import Report
 from perfgate.report.table import render_text
 from perfgate.serving.command import Ports
 from perfgate.setting import BASELINES, CACHE, DEFAULT_HARDWARE, ENGINES, HARDWARE, settle
 from perfgate.sim.fit import fit
 from perfgate.sim.report import report_text, simulation_report
-from perfgate.suite import Suite, find_root, load_suite
 from perfgate.targets import HARDWARE_TARGETS, look, named_target
 from perfgate.trtllm import load_trtllm
+from perfgate.suite import POINTS_FILE, Suite, find_root, load_suite
 
 EXIT_USAGE = 2
 EXIT_INVALID = 4
@@ -158,6 +162,33 @@ def doctor(*, json: AsJson = False) -> None:
     """Say what is here, what each target lacks and how to get it, and what would run."""
     diagnosis = diagnose(look(), look_around(), version=versions()["perfgate"])
     typer.echo(codec.to_pretty_json(diagnosis) if json else diagnosis_text(diagnosis), nl=False)
+
+
+@app.command(epilog='Example: perfgate export summary artifacts >> "$GITHUB_STEP_SUMMARY"')
+def export(
+    kind: Annotated[Format, typer.Argument(metavar="FORMAT", help=", ".join(Format))],
+    folder: Folder,
+    *,
+    output: Annotated[
+        Path | None, typer.Option("--output", help="Write this file instead of standard output.")
+    ] = None,
+) -> None:
+    """Write a stored run in a form that another tool reads, judged again from its records."""
+    if output is None and kind in formats.BINARY and sys.stdout.isatty():
+        raise UsageError("--output", output, f"{kind} is no text: name a file to write")
+    suite = _suite()
+    points = suite.root / POINTS_FILE
+    material = Material(
+        report=_report(folder, suite),
+        runs=lambda: stored_runs(folder),
+        points_file=os.path.relpath(points),
+        lines=lines_of(points.read_text(encoding="utf-8")),
+    )
+    data = formats.export(kind, material)
+    if output is None:
+        typer.echo(data, nl=False)
+    else:
+        codec.write_atomic(output, data)
 
 
 @baseline_app.command(epilog="Example: perfgate baseline record artifacts")

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 from perfgate.artifacts import RECORDS, load_measurements
 from perfgate.baselines import find_cell
 from perfgate.gate import judge, judge_comparison, unmeasured
 from perfgate.measure.measure import measure
-from perfgate.model import Measurement, Policy
+from perfgate.model import LoadRun, Measurement, Policy
 from perfgate.records import SUFFIX, read_run
 from perfgate.results import Results
 
@@ -45,8 +46,18 @@ def remeasure(artifacts: Path, policy: Policy) -> tuple[Measurement, ...]:
     Records that another run left in the same folder are none of this run's. Raises RecordsError if
     a record is missing or not whole.
     """
-    paths = [
+    return tuple(
+        measure(read_run(path), policy, records=str(path)) for path in _record_paths(artifacts)
+    )
+
+
+def stored_runs(artifacts: Path) -> Iterator[LoadRun]:
+    """Each point's records, one at a time, in the order in which they were taken."""
+    return map(read_run, _record_paths(artifacts))
+
+
+def _record_paths(artifacts: Path) -> list[Path]:
+    return [
         artifacts / RECORDS / f"{measurement.point.id}{SUFFIX}"
         for measurement in load_measurements(artifacts).measurements
     ]
-    return tuple(measure(read_run(path), policy, records=str(path)) for path in paths)

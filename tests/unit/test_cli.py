@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 from perfgate import artifacts, baselines
 from perfgate import cli as cli_module
 from perfgate.artifacts import MeasurementsFile
+from perfgate.exports.formats import Format
 from perfgate.measure.measure import measure
 from perfgate.records import write_run
 from perfgate.suite import load_suite
@@ -145,3 +146,33 @@ def test_every_command_explains_itself(words):
 
     assert result.exit_code == 0
     assert not words or words == ["baseline"] or "Example: perfgate" in result.stdout
+
+
+@pytest.mark.parametrize("kind", Format)
+def test_export_writes_every_format(finished, tmp_path, kind):
+    """Each format is written whole into the named file, and the same to standard output."""
+    finished()
+    output = tmp_path / "out" / "export"
+    told = perfgate("export", kind, "artifacts", "--output", output)
+    printed = perfgate("export", kind, "artifacts")
+
+    assert told.exit_code == printed.exit_code == 0, told.output
+    assert told.output == ""
+    assert output.read_bytes() == printed.stdout_bytes
+    assert output.read_bytes() or kind is Format.ANNOTATIONS  # nothing to annotate is fine
+
+
+def test_export_annotates_the_line_of_the_point(finished, suite):
+    """A regression stands where the point is defined, by a path from where the command runs."""
+    finished(gap_ms=40)
+    printed = perfgate("export", "annotations", "artifacts").stdout
+    lines = (suite.root / "points.toml").read_text().splitlines()
+
+    assert f"file=points.toml,line={lines.index(f'id = {chr(34)}{POINT}{chr(34)}') + 1}," in printed
+    assert printed.startswith("::error ")
+
+
+def test_export_refuses_an_unknown_format(monkeypatch, capsys):
+    """The known ones are listed, and nothing is read."""
+    assert main(monkeypatch, "export", "xml", "artifacts") == 2
+    assert "pytest-benchmark" in capsys.readouterr().err
