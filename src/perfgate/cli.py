@@ -14,9 +14,11 @@ from perfgate.errors import MissingRequirementError, PerfGateError, UsageError
 from perfgate.exports import formats
 from perfgate.exports.annotations import lines_of
 from perfgate.exports.formats import Format, Material
-from perfgate.gate import exit_code, explain
+from perfgate.gate import exit_code
+from perfgate.gate import explain as told
 from perfgate.hardware import load_profile
 from perfgate.keep_serving import keep_serving
+from perfgate.measure.explain import Explanation, explain_runs
 from perfgate.model import Server, Target
 from perfgate.observe.doctor import diagnose, diagnosis_text
 from perfgate.observe.surroundings import look_around
@@ -25,14 +27,15 @@ from perfgate.provenance import versions
 from perfgate.publish import compose, render
 from perfgate.rejudge import rejudge, remeasure, stored_runs
 from perfgate.report.content import Report
+from perfgate.report.explanation import explanation_lines
 from perfgate.report.table import render_text
 from perfgate.serving.command import Ports
 from perfgate.setting import BASELINES, CACHE, DEFAULT_HARDWARE, ENGINES, HARDWARE, settle
 from perfgate.sim.fit import fit
 from perfgate.sim.report import report_text, simulation_report
+from perfgate.suite import POINTS_FILE, Suite, find_root, load_suite
 from perfgate.targets import HARDWARE_TARGETS, look, named_target
 from perfgate.trtllm import load_trtllm
-from perfgate.suite import POINTS_FILE, Suite, find_root, load_suite
 
 EXIT_USAGE = 2
 EXIT_INVALID = 4
@@ -119,8 +122,24 @@ def judge(folder: Folder, *, json: AsJson = False) -> None:
     if json:
         typer.echo(codec.to_pretty_json(judgements), nl=False)
     else:
-        typer.echo("\n".join(explain(judgement) for judgement in judgements))
+        typer.echo("\n".join(told(judgement) for judgement in judgements))
     raise typer.Exit(exit_code(judgements))
+
+
+@app.command(epilog="Example: perfgate explain artifacts-before artifacts")
+def explain(
+    before: Annotated[Path, typer.Argument(help="The --artifacts folder of the run before.")],
+    after: Folder,
+    *,
+    json: AsJson = False,
+) -> None:
+    """Say which phase the change between two stored runs comes from, point by point."""
+    policy = _suite().policy
+    explanations = explain_runs(remeasure(before, policy), remeasure(after, policy))
+    if json:
+        typer.echo(codec.to_pretty_json([_explained(one) for one in explanations]), nl=False)
+    else:
+        typer.echo("\n".join(line for one in explanations for line in explanation_lines(one)))
 
 
 @app.command(epilog="Example: perfgate report artifacts")
@@ -239,6 +258,18 @@ def show(
         raise UsageError("hardware", hardware or "any", rule)
     text = codec.to_pretty_json(found).decode() if json else f"{baselines.table(found)}\n"
     typer.echo(text, nl=False)
+
+
+def _explained(explanation: Explanation) -> dict[str, object]:
+    return {
+        "before": explanation.before.point.id,
+        "after": explanation.after.point.id,
+        "latency_change": explanation.latency,
+        "throughput_change": explanation.throughput,
+        "changes": explanation.changes,
+        "reason": explanation.reason,
+        "differences": explanation.differences,
+    }
 
 
 def _announce(server: Server) -> None:

@@ -401,6 +401,34 @@ class Veto:
     message: str
 
 
+class Phase(StrEnum):
+    """Where a request's time goes, in the order in which it passes."""
+
+    CLIENT = "client"  # from when its client was free until it was sent
+    WAY_IN = "way-in"  # to the engine: network, Triton, tokenising
+    QUEUE = "queue"  # until the scheduler took it into a batch
+    PREFILL = "prefill"  # until its first token was computed
+    DECODE = "decode"  # until its last one was
+    POSTPROCESSING = "postprocessing"  # detokenising, by Triton's own counters
+    WAY_BACK = "way-back"  # from the engine to the client, without what is counted before
+    NETWORK = "network"  # both ways together, where server and client share no clock
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attribution:
+    """Where the mean request's time went: seconds by phase, which add up to `latency_s`.
+
+    `requests` were timed by the server; `decode_steps` is their mean number of tokens after the
+    first. Empty phases mean that nothing can be told; `note` says what cannot, and why.
+    """
+
+    requests: int
+    latency_s: float
+    decode_steps: float
+    phases_s: dict[Phase, float] = field(default_factory=dict)
+    note: str = ""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ResourceUse:
     """What server and GPU did over the steady window; None is what nobody reported.
@@ -443,6 +471,7 @@ class Measurement:
     itl_s: Distribution | None
     audit: ClientAudit
     resources: ResourceUse | None = None
+    attribution: Attribution | None = None
     vetoes: tuple[Veto, ...] = ()
     notes: tuple[str, ...] = ()
     records: str = ""

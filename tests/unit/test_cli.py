@@ -176,3 +176,17 @@ def test_export_refuses_an_unknown_format(monkeypatch, capsys):
     """The known ones are listed, and nothing is read."""
     assert main(monkeypatch, "export", "xml", "artifacts") == 2
     assert "pytest-benchmark" in capsys.readouterr().err
+
+
+def test_explain_compares_two_stored_runs(finished, suite):
+    """Both folders are measured again; the change of each shared point is told."""
+    finished(gap_ms=31)
+    (suite.root / "artifacts").rename(suite.root / "before")
+    finished(gap_ms=40)
+    told = perfgate("explain", "before", "artifacts")
+    as_json = json.loads(perfgate("explain", "before", "artifacts", "--json").stdout)
+
+    assert told.exit_code == 0
+    assert f"{POINT}: request latency 3.97 s -> 5.12 s (+29.0 %)" in told.stdout
+    assert "the server timed no request" in told.stdout
+    assert as_json[0]["latency_change"] == pytest.approx(40 / 31 - 1)

@@ -62,7 +62,7 @@ def requests_parquet(runs: Iterable[LoadRun]) -> bytes:
     fields = [(name, pa.type_for_alias(kind)) for name, kind in COLUMNS.items()]
     schema = pa.schema([*fields, *lists.items()])
     out = pa.BufferOutputStream()
-    with parquet.ParquetWriter(out, schema, compression="zstd") as writer:
+    with parquet.ParquetWriter(out, schema, compression="zstd") as writer:  # type: ignore[no-untyped-call]
         for run in runs:  # a row group a run: no more than one is in memory twice
             writer.write_table(pa.table(_columns(run), schema=schema))
     data: bytes = out.getvalue().to_pybytes()

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from perfgate.errors import NoSamplesError
 from perfgate.measure import metrics
+from perfgate.measure.attribution import attribute
 from perfgate.measure.distribution import describe
 from perfgate.measure.resources import resource_use, telemetry_notes
 from perfgate.measure.validity import Evidence, vetoes
@@ -43,6 +44,7 @@ def measure(run: LoadRun, policy: Policy, *, records: str = "") -> Measurement:
         itl_s=_optional(window, metrics.ITL),
         audit=run.audit,
         resources=resource_use(run.telemetry, window),
+        attribution=attribute(run, window),
         vetoes=vetoes(Evidence(run, window, policy)),
         notes=(*drift_notes(window), *telemetry_notes(run.telemetry)),
         records=records,
