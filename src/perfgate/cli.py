@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, NoReturn
 
@@ -25,8 +26,9 @@ from perfgate.observe.surroundings import look_around
 from perfgate.plan import Planner, described
 from perfgate.provenance import versions
 from perfgate.publish import compose, render
-from perfgate.rejudge import rejudge, remeasure, stored_runs
+from perfgate.rejudge import earlier_run, rejudge, remeasure, stored_runs
 from perfgate.report.content import Report
+from perfgate.report.earlier import changes, unchanged
 from perfgate.report.explanation import explanation_lines
 from perfgate.report.table import render_text
 from perfgate.serving.command import Ports
@@ -142,12 +144,26 @@ def explain(
         typer.echo("\n".join(line for one in explanations for line in explanation_lines(one)))
 
 
-@app.command(epilog="Example: perfgate report artifacts")
-def report(folder: Folder) -> None:
-    """Measure and judge a stored run again and write its report anew."""
-    content = _report(folder, _suite())
+@app.command(epilog="Example: perfgate report artifacts-monday artifacts-tuesday artifacts")
+def report(
+    folders: Annotated[
+        list[Path],
+        typer.Argument(help="--artifacts folders of finished runs; the last is reported."),
+    ],
+) -> None:
+    """Measure and judge a stored run again and write its report anew, beside earlier runs' numbers.
+
+    The report is written into the last folder; runs named before it, oldest first, are compared.
+    """
+    *before, folder = folders
+    suite = _suite()
+    content = _report(folder, suite, before)
     render(folder, content)
     typer.echo(render_text(content, colour=sys.stdout.isatty()), nl=False)
+    for change in changes(content.earlier, content.measurements):
+        typer.echo("\n  ".join((change.headline, *change.causes)))
+    if same := unchanged(content.earlier, content.measurements):
+        typer.echo(f"No change of latency: {', '.join(same)}")
     typer.echo(f"Report: {folder / artifacts.REPORT_HTML}")
 
 
@@ -287,8 +303,13 @@ def _suite() -> Suite:
     return load_suite(find_root(Path.cwd()))
 
 
-def _report(folder: Path, suite: Suite) -> Report:
+def _report(folder: Path, suite: Suite, before: Sequence[Path] = ()) -> Report:
     results = rejudge(folder, suite.root / BASELINES, suite.policy)
     cells = baselines.cells(suite.root / BASELINES, results.info.hardware, suite.points)
     profile = results.info.hardware.removesuffix(baselines.SIMULATED_SUFFIX)
-    return compose(results, cells, load_profile(suite.root / HARDWARE / f"{profile}.toml"))
+    return compose(
+        results,
+        cells,
+        load_profile(suite.root / HARDWARE / f"{profile}.toml"),
+        [earlier_run(one, suite.policy) for one in before],
+    )

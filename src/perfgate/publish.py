@@ -14,10 +14,11 @@ from perfgate.measure.curve import MIN_POINTS, trace_curve
 from perfgate.measure.window import steady_window
 from perfgate.model import Cell, Measurement
 from perfgate.records import read_run
-from perfgate.report.content import Curve, CurvePoint, Report, RooflinePoint
+from perfgate.report.content import Curve, CurvePoint, EarlierRun, Report, RooflinePoint
 from perfgate.report.html import render_html
 from perfgate.report.markdown import render_markdown
 from perfgate.report.plots import curve_svg
+from perfgate.report.timelines import pick_timelines
 from perfgate.results import Results
 from perfgate.sim.roofline import roofline
 
@@ -43,8 +44,18 @@ def store(folder: Path, results: Results) -> None:
     )
 
 
-def compose(results: Results, cells: Mapping[str, Cell], profile: HardwareProfile) -> Report:
-    """The report's content; reads the records for the latency of each single request."""
+def compose(
+    results: Results,
+    cells: Mapping[str, Cell],
+    profile: HardwareProfile,
+    earlier: Sequence[EarlierRun] = (),
+) -> Report:
+    """The report's content; reads the records for what it shows of single requests."""
+    windows = {
+        one.point.id: steady_window(read_run(Path(one.records)))
+        for one in results.measurements
+        if one.records
+    }
     return Report(
         info=results.info,
         measurements=results.measurements,
@@ -52,10 +63,10 @@ def compose(results: Results, cells: Mapping[str, Cell], profile: HardwareProfil
         comparisons=results.compared,
         cells=cells,
         latencies_s={
-            one.point.id: _latencies_s(Path(one.records))
-            for one in results.measurements
-            if one.records
+            point: tuple(metrics.LATENCY.of(window).tolist()) for point, window in windows.items()
         },
+        timelines={point: pick_timelines(window.finished) for point, window in windows.items()},
+        earlier=tuple(earlier),
         curve=curve(results.measurements, profile),
     )
 
@@ -94,11 +105,6 @@ def curve(measurements: Sequence[Measurement], profile: HardwareProfile) -> Curv
             for one in swept
         ),
     )
-
-
-def _latencies_s(records: Path) -> tuple[float, ...]:
-    window = steady_window(read_run(records))
-    return tuple(metrics.LATENCY.of(window).tolist())
 
 
 def _knee(swept: Sequence[Measurement]) -> int | None:

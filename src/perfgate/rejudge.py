@@ -11,6 +11,7 @@ from perfgate.gate import judge, judge_comparison, unmeasured
 from perfgate.measure.measure import measure
 from perfgate.model import LoadRun, Measurement, Policy
 from perfgate.records import SUFFIX, read_run
+from perfgate.report.content import EarlierRun
 from perfgate.results import Results
 
 
@@ -48,6 +49,15 @@ def remeasure(artifacts: Path, policy: Policy) -> tuple[Measurement, ...]:
     """
     return tuple(
         measure(read_run(path), policy, records=str(path)) for path in _record_paths(artifacts)
+    )
+
+
+def earlier_run(artifacts: Path, policy: Policy) -> EarlierRun:
+    """A stored run as others are compared with it, measured anew, named by its folder."""
+    return EarlierRun(
+        name=artifacts.name or str(artifacts),
+        info=load_measurements(artifacts).run,
+        measurements=remeasure(artifacts, policy),
     )
 
 

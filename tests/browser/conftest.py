@@ -28,6 +28,7 @@ def reports(tmp_path_factory):
     folder = tmp_path_factory.mktemp("reports")
     for name, sample in samples.ALL.items():
         (folder / f"{name}.html").write_text(render_html(sample()), encoding="utf-8")
+    (folder / "million.html").write_text(render_html(samples.million()), encoding="utf-8")
     (folder / "curve.svg").write_text(curve_svg(samples.passing().curve), encoding="utf-8")
     return folder
 

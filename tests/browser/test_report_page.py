@@ -1,7 +1,11 @@
 """The report in a real browser: what it loads, shows and hides on screens and on paper."""
 
 import base64
+import io
+from pathlib import Path
 
+import matplotlib.image
+import numpy as np
 import pytest
 
 from tests.unit import report_samples as samples
@@ -28,6 +32,8 @@ CUT_OFF = """
   return box.width && (box.left < 0 || box.right > document.documentElement.clientWidth);
 }).map(t => t.textContent)
 """
+
+UNFOLD = "document.querySelectorAll('details').forEach(one => { one.open = true })"
 
 VISIBLE_CHARTS = """
 [...document.querySelectorAll('figure')].map(f =>
@@ -74,9 +80,10 @@ def test_the_page_opens_in_silence(browser, screen, sample):
 @pytest.mark.parametrize("width", WIDTHS.values(), ids=WIDTHS)
 def test_nothing_is_wider_than_the_screen(browser, screen, reports, width):
     """The page never scrolls sideways; wide tables scroll inside themselves."""
-    for name in ("sweep", "invalid", "hostile"):
+    for name in ("sweep", "compared", "invalid", "hostile"):
         screen(width=width)
         browser.open(reports / f"{name}.html")
+        browser.evaluate(UNFOLD)
 
         assert browser.evaluate("document.documentElement.scrollWidth") <= width, name
 
@@ -86,6 +93,7 @@ def test_labels_neither_overlap_nor_leave_the_screen(browser, screen, sample, wi
     """In every chart each text has a place of its own."""
     screen(width=width)
     browser.open(sample)
+    browser.evaluate(UNFOLD)
 
     assert browser.evaluate(OVERLAPPING) == []
     assert browser.evaluate(CUT_OFF) == []
@@ -96,8 +104,9 @@ def test_one_drawing_of_each_chart_is_shown(browser, screen, reports, width):
     """The wide one or the narrow one, never both, never none."""
     screen(width=width)
     browser.open(reports / "passing.html")
+    browser.evaluate(UNFOLD)
 
-    assert browser.evaluate(VISIBLE_CHARTS) == [1, 1, 1, 1]
+    assert browser.evaluate(VISIBLE_CHARTS) == [1] * (5 + 8)
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -105,6 +114,7 @@ def test_all_text_stands_out_from_its_ground(browser, screen, sample, scheme):
     """Contrast is at least 4.5 to 1 (WCAG AA) in both colour schemes."""
     screen(scheme=scheme)
     browser.open(sample)
+    browser.evaluate(UNFOLD)
 
     assert browser.evaluate(CONTRASTS) == []
 
@@ -157,6 +167,65 @@ def test_the_report_prints_on_a_few_pages(browser, screen, reports):
 
     assert pdf.startswith(b"%PDF")
     assert 1 <= pdf.count(b"/Type /Page\n") <= 6
+
+
+def test_a_fold_opens_on_a_points_single_requests(browser, screen, reports):
+    """Closed at first; a click on the point's line shows a strip for each chosen request."""
+    screen()
+    browser.open(reports / "passing.html")
+    ticks = "document.querySelectorAll('#requests-title ~ details .wide path.token')"
+    shown = f"[...{ticks}].filter(one => one.checkVisibility()).length"
+
+    assert browser.evaluate(shown) == 0
+    browser.evaluate("document.querySelector('#requests-title ~ details summary').click()")
+    assert browser.evaluate(shown) == 7
+
+
+def test_earlier_runs_are_compared_in_words_and_picture(browser, screen, reports):
+    """The section says what changed and why, point by point, and draws each run."""
+    screen()
+    browser.open(reports / "compared.html")
+    section = "document.querySelector('#earlier-title').parentElement"
+
+    said = browser.evaluate(f"{section}.innerText")
+    assert "monday" in said
+    assert said.count("decode step") == 8
+    assert (
+        browser.evaluate(f"{section}.querySelectorAll('.wide .round-dot').length") == 8 + 7 + 8 + 1
+    )
+
+
+def test_a_million_tokens_open_at_once(browser, screen, reports):
+    """The page's size does not follow the run's: it stays small, and is soon there."""
+    screen()
+    million = reports / "million.html"
+    assert million.stat().st_size < 100_000
+    browser.open(million)
+    took_ms = browser.evaluate(
+        "performance.timing.loadEventEnd - performance.timing.navigationStart"
+    )
+
+    assert took_ms < 3000
+    assert browser.evaluate("document.querySelectorAll('.wide .request circle').length") == 300
+
+
+def test_pictures_of_the_page_are_not_blank(browser, screen, reports, request):
+    """Both schemes, desktop and phone: screenshots of many colours, kept to be looked at."""
+    folder = Path(request.config.invocation_params.dir, "artifacts", "screenshots")
+    folder.mkdir(parents=True, exist_ok=True)
+    for width, scheme in ((1100, "light"), (1100, "dark"), (390, "light"), (390, "dark")):
+        screen(width=width, scheme=scheme)
+        browser.open(reports / "compared.html")
+        browser.evaluate(UNFOLD)
+        shot = browser.call("Page.captureScreenshot", captureBeyondViewport=True)["data"]
+        picture = base64.b64decode(shot)
+        (folder / f"report-{width}-{scheme}.png").write_bytes(picture)
+
+        pixels = matplotlib.image.imread(io.BytesIO(picture), format="png")[..., :3]
+        assert width - 20 <= pixels.shape[1] <= width  # a scroll bar may take its part
+        ground = pixels[5, 5].mean()
+        assert (ground > 0.9) == (scheme == "light")
+        assert len(np.unique((pixels * 8).astype(int).reshape(-1, 3), axis=0)) > 20
 
 
 def test_the_curve_stands_alone(browser, screen, reports):

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from perfgate.model import (
+    Attribution,
     Claim,
     ClientAudit,
     Distribution,
@@ -18,7 +19,10 @@ from perfgate.model import (
     Judgement,
     Measurement,
     OperatingPoint,
+    Phase,
     Precision,
+    RequestRecord,
+    RequestStatus,
     ResourceUse,
     RunInfo,
     Sampling,
@@ -28,7 +32,8 @@ from perfgate.model import (
     Veto,
     Workload,
 )
-from perfgate.report.content import Curve, CurvePoint, Report, RooflinePoint
+from perfgate.report.content import Curve, CurvePoint, EarlierRun, Report, RooflinePoint
+from perfgate.report.timelines import pick_timelines
 
 OSL = 128
 STEP_S = {Precision.FP16: (0.0495, 0.00017), Precision.FP8: (0.0266, 0.000157)}
@@ -145,7 +150,52 @@ def measured(point: OperatingPoint, rng, slower=1.0, vetoes=()):
         vetoes=vetoes,
         records=f"records/{point.id}.jsonl.gz",
     )
+    measurement = dataclasses.replace(
+        measurement, attribution=attribution(ttft.tolist(), latency.tolist(), step)
+    )
     return measurement, tuple(float(value) for value in latency)
+
+
+def attribution(ttft, latency, step: float) -> Attribution:
+    """A server on the same host that times every request."""
+    mean, first = statistics.fmean(latency), statistics.fmean(ttft)
+    outside = {Phase.CLIENT: 0.0002, Phase.WAY_IN: 0.004}
+    back = {Phase.POSTPROCESSING: 0.002, Phase.WAY_BACK: 0.001}
+    prefill = min(step, first)
+    queue = max(first - prefill - 0.0042, 0.0)
+    known = outside | {Phase.QUEUE: queue, Phase.PREFILL: prefill} | back
+    decode = mean - sum(known.values())
+    return Attribution(
+        requests=len(latency),
+        latency_s=mean,
+        decode_steps=OSL - 1,
+        phases_s=outside
+        | {Phase.QUEUE: queue, Phase.PREFILL: prefill, Phase.DECODE: decode}
+        | back,
+    )
+
+
+def timelines(latencies, osl=OSL):
+    """Requests of these latencies whose tokens come evenly but for one gap, as a report shows."""
+    records = []
+    for index, seconds in enumerate(latencies):
+        step = round(seconds * 1e9 / (osl + 6))
+        late = index % osl
+        arrivals = tuple(step * (i + 1 + 5 * (i >= late)) for i in range(osl))
+        records.append(
+            RequestRecord(
+                index=index,
+                client=0,
+                due_ns=0,
+                sent_ns=0,
+                finished_ns=arrivals[-1],
+                status=RequestStatus.OK,
+                arrivals_ns=arrivals,
+                tokens=(1,) * osl,
+                expected_output_tokens=osl,
+            )
+        )
+    return pick_timelines(records)
 
 
 def hash_of(point: OperatingPoint) -> int:
@@ -242,6 +292,7 @@ def passing(slower=1.0, points=POINTS) -> Report:
         judgements=tuple(judged(measurement) for measurement in measurements),
         comparisons=comparisons(),
         latencies_s={m.point.id: latencies for m, latencies in pairs},
+        timelines={m.point.id: timelines(latencies) for m, latencies in pairs},
         curve=curve(measurements),
     )
 
@@ -255,6 +306,35 @@ def sweep() -> Report:
 def regression() -> Report:
     """A decode step 6 % longer: several points fall below their floors."""
     return passing(slower=1.06)
+
+
+def compared() -> Report:
+    """The regression beside two earlier runs, one of which lacks a point."""
+    monday, tuesday = passing(), passing(slower=1.001)
+    runs = (("monday", monday.measurements[1:]), ("tuesday", tuesday.measurements))
+    return dataclasses.replace(
+        regression(),
+        earlier=tuple(
+            EarlierRun(name=name, info=INFO, measurements=measurements)
+            for name, measurements in runs
+        ),
+    )
+
+
+MILLION = 1_000_000 // OSL
+
+
+def million() -> Report:
+    """A point of a million tokens: every request's latency, from which the page must choose."""
+    rng = np.random.default_rng(11)
+    report = passing(points=POINTS[6:7])
+    point = report.measurements[0].point.id
+    latencies = tuple((6.6 * (1 + 0.01 * rng.standard_normal(MILLION))).tolist())
+    return dataclasses.replace(
+        report,
+        latencies_s={point: latencies},
+        timelines={point: timelines(latencies)},
+    )
 
 
 def invalid() -> Report:
@@ -351,6 +431,7 @@ ALL = {
     "passing": passing,
     "sweep": sweep,
     "regression": regression,
+    "compared": compared,
     "invalid": invalid,
     "single": single,
     "hardware": hardware,

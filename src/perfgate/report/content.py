@@ -74,13 +74,48 @@ class Curve:
         return None if last is None else (self.knee, last)
 
 
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """The longest time without a token, between two of them; seconds since the request was due."""
+
+    start_s: float
+    end_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timeline:
+    """One request: where it stands among the others by latency, and when its tokens came.
+
+    `arrivals_s` are seconds since it was due, thinned to what can be drawn; first and last token
+    and both ends of the longest gap are always among them.
+    """
+
+    index: int
+    rank: str
+    tokens: int
+    latency_s: float
+    arrivals_s: tuple[float, ...]
+    gap: Gap | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EarlierRun:
+    """What an earlier run measured, under the name its reader knows it by."""
+
+    name: str
+    info: RunInfo
+    measurements: tuple[Measurement, ...]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
     """Everything one run has to say.
 
     `cells` are the expectations by point; a point without one falls back on its claim.
     `comparisons` are judgements between points (a ratio, an on/off pair), which are no row of
-    the table. `latencies_s` holds, by point, the latency of each request of the steady window.
+    the table. `latencies_s` holds, by point, the latency of each request of the steady window,
+    `timelines` some of these requests token by token. `earlier` are runs to compare with, the
+    oldest first.
     """
 
     info: RunInfo
@@ -89,6 +124,8 @@ class Report:
     comparisons: tuple[Judgement, ...] = ()
     cells: Mapping[str, Cell] = field(default_factory=dict)
     latencies_s: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    timelines: Mapping[str, tuple[Timeline, ...]] = field(default_factory=dict)
+    earlier: tuple[EarlierRun, ...] = ()
     curve: Curve | None = None
     notes: tuple[str, ...] = ()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -9,9 +10,17 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from perfgate.model import Distribution, Judgement, Measurement, Verdict
-from perfgate.report import numbers, plots, point_charts
+from perfgate.report import attribution, earlier, numbers, plots, point_charts, timelines
 from perfgate.report.cells import COLUMNS, WORDS, cells
-from perfgate.report.content import COMPARED, NOT_JUDGED, Curve, Report, Row, rows
+from perfgate.report.content import (
+    COMPARED,
+    NOT_JUDGED,
+    Curve,
+    Report,
+    Row,
+    Timeline,
+    rows,
+)
 from perfgate.report.provenance import own_entries, shared_entries
 from perfgate.report.resources import resource_table
 from perfgate.report.sentences import (
@@ -77,6 +86,10 @@ def _view(report: Report) -> dict[str, Any]:
         **_curve(report.curve),
         **_charts(report, table),
         **_tables(report),
+        **_attribution(report),
+        **_earlier(report),
+        "requests": _requests(report),
+        "timeline_columns": timelines.COLUMNS,
     }
 
 
@@ -118,6 +131,49 @@ def _charts(report: Report, table: Sequence[Row]) -> dict[str, Any]:
         "phases_chart": _both(lambda width: point_charts.phases_chart(measured, width=width)),
         "rounds_chart": _both(lambda width: point_charts.rounds_chart(measured, width=width)),
     }
+
+
+def _attribution(report: Report) -> dict[str, Any]:
+    measured = report.measurements
+    return {
+        "attribution_table": attribution.attribution_table(measured),
+        "attribution_notes": attribution.attribution_notes(measured),
+        "attribution_columns": attribution.COLUMNS,
+        "attribution_chart": _both(
+            lambda width: attribution.attribution_chart(measured, width=width)
+        ),
+    }
+
+
+def _earlier(report: Report) -> dict[str, Any]:
+    runs, now = report.earlier, report.measurements
+    return {
+        "earlier": runs,
+        "changes": earlier.changes(runs, now),
+        "unchanged": earlier.unchanged(runs, now),
+        "earlier_table": earlier.table(runs, now),
+        "earlier_columns": earlier.COLUMNS,
+        "history_chart": _both(lambda width: earlier.history_chart(runs, now, width=width)),
+    }
+
+
+def _requests(report: Report) -> list[dict[str, Any]]:
+    """Each point's single requests, drawn and in numbers."""
+    return [
+        {
+            "point": one.point.id,
+            "shown": len(shown),
+            "of": one.requests,
+            "table": timelines.timelines_table(shown),
+            "chart": _both(functools.partial(_timelines, f"requests-{one.point.id}", shown)),
+        }
+        for one in report.measurements
+        if (shown := report.timelines.get(one.point.id, ()))
+    ]
+
+
+def _timelines(key: str, shown: Sequence[Timeline], width: int) -> Markup:
+    return timelines.timelines_chart(key, shown, width=width)
 
 
 def _both(draw: Callable[[int], Markup]) -> tuple[Markup, Markup]:

@@ -21,7 +21,7 @@ _LEFT, _RIGHT = 46, 44
 _STRIP = 40  # above a panel: the bracket of the operating range and the knee's name
 _ON_WHITE = (
     "--paper:#fff;--ink:#1b1f24;--ink-soft:#57606a;--hairline:#e6e8eb;--axis:#8c959f;"
-    "--range:#eaf3ec;--range-ink:#2f7d4f;--blue:#0067a8;--orange:#c2410c;--amber:#d99100"
+    "--range:#eaf3ec;--range-ink:#2f7d4f;--blue:#0067a8;--orange:#c2410c;--amber:#d99100;--purple:#7a3ea8"
 )
 
 

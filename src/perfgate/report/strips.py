@@ -91,7 +91,7 @@ def _legend(entries: Sequence[tuple[str, str]]) -> Markup:
 
 
 def _sample(class_: str, x: float) -> Markup:
-    if class_ in {"prefill", "decode"}:
+    if class_ in {"outside", "queue", "prefill", "decode"}:
         return svg.bar(x, x + 14, 4, 11, class_)
     if class_ in {"request", "round-dot"}:
         return svg.dot(x + 8, 10, class_, radius=3)
