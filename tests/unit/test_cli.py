@@ -190,3 +190,29 @@ def test_explain_compares_two_stored_runs(finished, suite):
     assert f"{POINT}: request latency 3.97 s -> 5.12 s (+29.0 %)" in told.stdout
     assert "the server timed no request" in told.stdout
     assert as_json[0]["latency_change"] == pytest.approx(40 / 31 - 1)
+
+
+def test_report_sets_earlier_runs_beside_the_last(finished, suite):
+    """The last folder is reported; what changed since the one before it is told and drawn."""
+    finished(gap_ms=31)
+    (suite.root / "artifacts").rename(suite.root / "monday")
+    finished(gap_ms=40)
+    told = perfgate("report", "monday", "artifacts")
+
+    assert told.exit_code == 0
+    assert f"{POINT}: request latency 3.97 s -> 5.12 s (+29.0 %)" in told.stdout
+    page = (suite.root / "artifacts" / "report.html").read_text()
+    assert "Against earlier runs" in page
+    assert "monday" in page
+    assert not (suite.root / "monday" / "report.html").exists()
+
+
+def test_a_report_of_one_run_compares_nothing(finished, suite):
+    """One folder is the whole report, single requests included."""
+    finished()
+    told = perfgate("report", "artifacts")
+    page = (suite.root / "artifacts" / "report.html").read_text()
+
+    assert " -> " not in told.stdout
+    assert "Against earlier runs" not in page
+    assert "slowest, no." in page
