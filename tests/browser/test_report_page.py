@@ -205,7 +205,7 @@ def test_a_million_tokens_open_at_once(browser, screen, reports):
         "performance.timing.loadEventEnd - performance.timing.navigationStart"
     )
 
-    assert took_ms < 3000
+    assert took_ms < 10_000  # it takes a fifth of a second on a quiet machine
     assert browser.evaluate("document.querySelectorAll('.wide .request circle').length") == 300
 
 
@@ -226,6 +226,17 @@ def test_pictures_of_the_page_are_not_blank(browser, screen, reports, request):
         ground = pixels[5, 5].mean()
         assert (ground > 0.9) == (scheme == "light")
         assert len(np.unique((pixels * 8).astype(int).reshape(-1, 3), axis=0)) > 20
+
+
+def test_what_is_folded_away_is_not_printed(browser, screen, reports):
+    """Paper has no folds: single requests are printed if they were opened, else not announced."""
+    screen(media="print")
+    browser.open(reports / "passing.html")
+    printed = "document.querySelector('#requests-title').getClientRects().length > 0"
+
+    assert not browser.evaluate(printed)
+    browser.evaluate("document.querySelector('#requests-title ~ details').open = true")
+    assert browser.evaluate(printed)
 
 
 def test_the_curve_stands_alone(browser, screen, reports):

@@ -1,10 +1,12 @@
 """GitHub annotations: one command a trouble, at the line of its point, whatever its text holds."""
 
 import re
+from dataclasses import replace
 
 import pytest
 
 from perfgate.exports.annotations import github_annotations, lines_of
+from perfgate.model import Verdict
 from perfgate.suite import load_suite
 from tests.unit import report_samples as samples
 from tests.unit.planted import ROOT
@@ -84,8 +86,18 @@ def test_levels_follow_the_verdict():
 
 def test_text_of_the_run_cannot_start_a_command():
     """Line breaks, colons, commas and percent signs come through as themselves."""
-    for _, properties, message in read(
-        github_annotations(samples.hostile(), file="points.toml", lines={})
-    ):
-        assert samples.HOSTILE in properties["title"]
-        assert samples.HOSTILE in message
+    hostile = "50%0A\n::error file=x,title=y::z\r%25"
+    report = samples.regression()
+    finding = replace(report.judgements[0].findings[0], message=hostile)
+    broken = replace(
+        report.judgements[0], point=hostile, verdict=Verdict.INVALID, findings=(finding,)
+    )
+    text = github_annotations(
+        replace(report, judgements=(broken,), comparisons=()), file="a:b,c%.toml", lines={}
+    )
+    ((_, properties, message),) = read(text)
+
+    assert properties["file"] == "a:b,c%.toml"
+    assert hostile in properties["title"]
+    assert hostile in message
+    assert text.count("::") == 2 + 2  # the command's own, and those of the message as text

@@ -82,11 +82,14 @@ def test_it_serves_until_told_to_stop(setting, booted, monkeypatch, name):
 @pytest.mark.usefixtures("booted")
 def test_a_signal_afterwards_does_what_it_did_before(setting, monkeypatch):
     """Whoever calls it gets their own SIGTERM handler back."""
-    before = signal.getsignal(signal.SIGTERM)
     stops_at_the_second_look(monkeypatch, signal.SIGTERM)
-    module.keep_serving(a_point(), setting, ports=PORTS, concurrency=0, tell=lambda _: None)
+    before = signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    try:
+        module.keep_serving(a_point(), setting, ports=PORTS, concurrency=0, tell=lambda _: None)
 
-    assert signal.getsignal(signal.SIGTERM) is before
+        assert signal.getsignal(signal.SIGTERM) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def test_its_clients_never_run_out_of_work(setting, booted, monkeypatch):

@@ -24,8 +24,10 @@ def test_each_change_is_explained_against_the_latest_run(report):
     for change in told:
         assert any(cause.startswith("decode step") for cause in change.causes)
         assert "loss" in change.causes[0]
-    latest = report.earlier[-1].measurements[0]
-    assert numbers.tok_s(latest.throughput_tok_s) in told[0].headline
+    monday, tuesday = (run.measurements for run in report.earlier)
+    assert f"throughput {numbers.tok_s(tuesday[1].throughput_tok_s)} ->" in told[1].headline
+    assert tuesday[1].point == monday[0].point
+    assert numbers.tok_s(tuesday[1].throughput_tok_s) != numbers.tok_s(monday[0].throughput_tok_s)
 
 
 def test_what_did_not_change_is_only_named(report):
