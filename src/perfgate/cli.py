@@ -10,7 +10,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from perfgate import artifacts, baselines, cli_load, cli_profile, codec
+from perfgate import artifacts, baselines, cli_load, cli_profile, cli_serve, codec
 from perfgate.errors import MissingRequirementError, PerfGateError, UsageError
 from perfgate.exports import formats
 from perfgate.exports.annotations import lines_of
@@ -18,9 +18,7 @@ from perfgate.exports.formats import Format, Material
 from perfgate.gate import exit_code
 from perfgate.gate import explain as told
 from perfgate.hardware import load_profile
-from perfgate.keep_serving import keep_serving
 from perfgate.measure.explain import Explanation, explain_runs
-from perfgate.model import Server, Target
 from perfgate.observe.doctor import diagnose, diagnosis_text
 from perfgate.observe.surroundings import look_around
 from perfgate.plan import Planner, described
@@ -31,8 +29,7 @@ from perfgate.report.content import Report
 from perfgate.report.earlier import changes, unchanged
 from perfgate.report.explanation import explanation_lines
 from perfgate.report.table import render_text
-from perfgate.serving.command import Ports
-from perfgate.setting import BASELINES, CACHE, DEFAULT_HARDWARE, ENGINES, HARDWARE, settle
+from perfgate.setting import BASELINES, CACHE, DEFAULT_HARDWARE, ENGINES, HARDWARE
 from perfgate.sim.fit import fit
 from perfgate.sim.report import report_text, simulation_report
 from perfgate.suite import POINTS_FILE, Suite, find_root, load_suite
@@ -52,10 +49,10 @@ baseline_app = typer.Typer(no_args_is_help=True, help="The expected numbers, kep
 app.add_typer(baseline_app, name="baseline")
 cli_load.register(app)
 cli_profile.register(app)
+cli_serve.register(app)
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for a machine to read.")]
 Folder = Annotated[Path, typer.Argument(help="The --artifacts folder of a finished run.")]
-Port = Annotated[int, typer.Option(min=1, max=65535, help="A free port of 127.0.0.1.")]
 HardwareName = Annotated[str, typer.Option("--hardware", help="A profile in hardware/.")]
 
 
@@ -86,30 +83,6 @@ def simulate(
         profile = fit(profile, suite.points)
     report = simulation_report(profile, suite.points)
     typer.echo(codec.to_pretty_json(report) if json else report_text(report), nl=False)
-
-
-@app.command(epilog="Example: perfgate serve fp8-b192-c160 --concurrency 128")
-def serve(
-    point: Annotated[str, typer.Argument(help="A point of points.toml: its engine is served.")],
-    *,
-    concurrency: Annotated[
-        int, typer.Option("--concurrency", min=0, help="Clients to keep busy; 0 only serves.")
-    ] = 0,
-    http_port: Port = 8000,
-    grpc_port: Port = 8001,
-    metrics_port: Port = 8002,
-) -> None:
-    """Serve a simulated engine on the loopback interface until Ctrl-C or SIGTERM."""
-    setting = settle(
-        Path.cwd(), target=Target.SIM, url=None, require_hardware=False, artifacts=Path()
-    )
-    keep_serving(
-        setting.suite.point(point),
-        setting,
-        ports=Ports(http=http_port, grpc=grpc_port, metrics=metrics_port),
-        concurrency=concurrency,
-        tell=_announce,
-    )
 
 
 @app.command(epilog="Example: perfgate judge artifacts; echo $?")
@@ -286,17 +259,6 @@ def _explained(explanation: Explanation) -> dict[str, object]:
         "reason": explanation.reason,
         "differences": explanation.differences,
     }
-
-
-def _announce(server: Server) -> None:
-    for name, url in (
-        ("gRPC", server.grpc_url),
-        ("HTTP", server.http_url),
-        ("metrics", server.metrics_url),
-    ):
-        typer.echo(f"{name:8}{url}")
-    typer.echo("Simulated. Stop it with Ctrl-C.")
-    sys.stdout.flush()
 
 
 def _suite() -> Suite:
