@@ -91,7 +91,7 @@ def bench(tmp_path, monkeypatch):
     return bench
 
 
-def built(spec, *, target, profile, cache):  # noqa: ARG001 - the signature is the build's
+def built(spec, *, target, profile, cache, site):  # noqa: ARG001 - the signature is the build's
     """An engine that nobody built."""
     return Engine(spec=spec, target=target, directory=Path(), digest="ab12")
 
