@@ -3,6 +3,7 @@
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -83,6 +84,13 @@ def test_the_container_is_pinned_and_told():
         r"nvcr\.io/nvidia/tritonserver:\d\d\.\d\d-trtllm-python-py3", container["image"]
     )
     assert container["env"]["PERFGATE_CONTAINER"] == container["image"]
+
+
+def test_the_container_is_the_one_the_engines_are_pinned_to():
+    """What CI runs in is what trtllm.toml says that engines are made with."""
+    pinned = tomllib.loads((ROOT / "trtllm.toml").read_text())
+
+    assert workflow("perf.yml")["jobs"]["measure"]["container"]["image"] == pinned["container"]
 
 
 def test_a_stranger_s_code_does_not_reach_the_runner():
