@@ -1,0 +1,85 @@
+"""One look at the pairs: which cells have proven a loss, which have proven the lack of one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from perfgate.gate.boundaries import Boundaries
+from perfgate.gate.estimator import Array, estimate, spread_ratio
+
+Flags = NDArray[np.bool_]
+
+FAR_OFF = 2.0
+"""How many times the scatter that chance explains is beyond doubt another host's."""
+CLUSTER_GAP_SD = 4.0
+_CLUSTER_SHARE = 4  # a cluster holds a quarter of the runs
+_LEAST_CLUSTER = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What each cell (..., cells) shows; losses are logs, `error` is the standard error.
+
+    `noisy` and `off_calibration` (...) are of the job, for its cells share their runs: it scatters
+    too much to decide yet, and so much, or so little, that its calibration is not of this host.
+    """
+
+    loss: Array
+    error: Array
+    low: Array
+    high: Array
+    regresses: Flags
+    passes: Flags
+    noisy: Flags
+    off_calibration: Flags
+
+
+def look(
+    losses: ArrayLike,
+    prior_sd: ArrayLike,
+    *,
+    tolerance: float,
+    margin: float,
+    boundaries: Boundaries,
+) -> Look:
+    """Look at `losses` (..., cells, k) of pairs whose calibrated sd is `prior_sd` (..., cells).
+
+    A cell regresses when its lower bound lies over the tolerance and passes when its upper bound
+    lies under the margin, both log-losses.
+    """
+    values, sd0 = np.asarray(losses, np.float64), np.asarray(prior_sd, np.float64)
+    cells, pairs = values.shape[-2:]
+    loss, sd = estimate(values, sd0, boundaries.design.prior_df)
+    error = sd / np.sqrt(pairs)
+    low = loss - boundaries.to_regress(pairs, cells) * error
+    high = loss + boundaries.to_pass(pairs) * error
+    least, most = boundaries.spread(pairs)
+    ratio = np.sqrt((spread_ratio(values, sd0) ** 2).mean(axis=-1))
+    return Look(
+        loss=loss,
+        error=error,
+        low=low,
+        high=high,
+        regresses=low > tolerance,
+        passes=high < margin,
+        noisy=ratio > most,
+        off_calibration=(ratio <= least) | (ratio > FAR_OFF * most),
+    )
+
+
+def two_clusters(values: ArrayLike, run_sd: ArrayLike) -> Flags:
+    """Whether the runs (..., n) of one arm fall into two groups more than four sd apart.
+
+    Each group must hold a quarter of the runs and two at least: one odd run is an outlier.
+    """
+    ordered = np.sort(np.asarray(values, np.float64), axis=-1)
+    runs = ordered.shape[-1]
+    least = max(_LEAST_CLUSTER, -(-runs // _CLUSTER_SHARE))
+    if runs < 2 * least:
+        return np.zeros(ordered.shape[:-1], np.bool_)
+    gaps = np.diff(ordered, axis=-1)[..., least - 1 : runs - least]
+    far: Flags = gaps.max(axis=-1) > CLUSTER_GAP_SD * np.asarray(run_sd)
+    return far

@@ -1,0 +1,171 @@
+"""The paired gate: what each kind of job is told, and when it stops."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from perfgate.errors import UsageError
+from perfgate.gate.boundaries import stored
+from perfgate.gate.metrics import LATENCY_P95, THROUGHPUT
+from perfgate.gate.multiplicity import discoveries
+from perfgate.gate.sequential import advise, smallest_seen, stand
+from perfgate.gate.series import Rules, Series
+from perfgate.model import Verdict
+
+pytestmark = pytest.mark.unit
+
+RULES = Rules(tolerance=0.01, margin=0.05, boundaries=stored(), most_pairs=14)
+SD = 0.02
+
+
+def series(loss=0.0, pairs=14, *, seed=1, sd=SD, metric=THROUGHPUT, point="p", screened=False):
+    """A cell whose candidate does `loss` less work; the runs scatter so that pairs have `sd`."""
+    rng = np.random.default_rng(seed)
+    base = 100 * np.exp(rng.normal(0, sd / 2**0.5, pairs))
+    candidate = 100 * (1 - loss) * np.exp(rng.normal(0, sd / 2**0.5, pairs))
+    if metric is LATENCY_P95:
+        base, candidate = 1 / base, 1 / candidate
+    return Series(
+        point=point,
+        metric=metric,
+        base=tuple(base),
+        candidate=tuple(candidate),
+        pair_sd=SD,
+        screened=screened,
+    )
+
+
+@pytest.mark.parametrize("metric", [THROUGHPUT, LATENCY_P95], ids=["throughput", "latency"])
+@pytest.mark.parametrize(
+    ("loss", "verdict"),
+    [(0.0, Verdict.PASS), (0.10, Verdict.REGRESSION), (-0.12, Verdict.IMPROVEMENT)],
+    ids=["same", "slower", "faster"],
+)
+def test_a_clear_case_is_decided_as_it_is(metric, loss, verdict):
+    """Unchanged passes, 10 % slower does not, 12 % faster is told, in both directions."""
+    assert stand([series(loss, metric=metric)], RULES).verdict is verdict
+
+
+def test_the_job_stops_as_soon_as_it_is_decided():
+    """An unchanged candidate needs few pairs, and later ones cannot unsay the verdict."""
+    standing = stand([series()], RULES)
+    turned = replace(series(), candidate=series().candidate[:6] + (50.0,) * 8)
+
+    assert standing.pairs < 8
+    assert stand([turned], RULES).verdict is Verdict.PASS
+
+
+def test_a_job_without_a_decision_goes_on():
+    """Two pairs decide nothing, whatever they show."""
+    standing = stand([series(0.3, pairs=2)], RULES)
+
+    assert standing.verdict is None
+
+
+def test_a_spent_budget_is_inconclusive():
+    """A loss between tolerance and margin in noise is no pass and no regression."""
+    standing = stand([series(0.03)], replace(RULES, most_pairs=4))
+
+    assert standing.verdict is Verdict.INCONCLUSIVE
+    assert standing.pairs == 4
+
+
+def test_one_slow_cell_of_four_is_enough():
+    """A regression in any primary cell stops the job red."""
+    cells = [series(0.12 if i == 2 else 0.0, seed=i, point=f"p{i}") for i in range(4)]
+    standing = stand(cells, RULES)
+
+    assert standing.verdict is Verdict.REGRESSION
+    assert [cell.cell for cell in standing.cells if cell.verdict is Verdict.REGRESSION] == [
+        "p2:throughput_tok_s"
+    ]
+
+
+def test_a_candidate_that_became_two_servers_is_unstable():
+    """Half of the starts slow, the base steady: no pass, a person must look."""
+    base = series(pairs=14, sd=0.004)
+    split = tuple(100.0 * (1.07 if i % 4 in {0, 3} else 0.93) for i in range(14))
+    standing = stand([replace(base, candidate=split)], RULES)
+
+    assert standing.verdict is Verdict.UNSTABLE
+    both = stand([replace(base, base=split, candidate=split[::-1])], RULES)
+    assert both.verdict is not Verdict.UNSTABLE
+
+
+def test_pairs_that_scatter_unlike_the_calibration_decide_nothing():
+    """Six times the calibrated noise is not answered in most jobs, identical runs in none."""
+    noisy = [stand([series(sd=6 * SD, seed=seed)], RULES).verdict for seed in range(60)]
+    frozen = stand([series(sd=0.0)], RULES)
+
+    assert noisy.count(Verdict.INVALID) + noisy.count(Verdict.UNSTABLE) > 30
+    assert frozen.verdict is Verdict.INVALID
+
+
+def test_a_screened_cell_still_can_regress():
+    """The screen only passes; pairs that prove a loss outweigh it."""
+    cells = [series(0.12, screened=True), series(0.03, seed=4, metric=LATENCY_P95)]
+
+    assert stand(cells, RULES).verdict is Verdict.REGRESSION
+
+
+def test_all_cells_screened_is_a_pass_without_pairs():
+    """What the screen passes costs no pair."""
+    assert stand([series(pairs=0, screened=True)], RULES).verdict is Verdict.PASS
+
+
+@settings(max_examples=60, deadline=None)
+@given(seed=st.integers(0, 10_000), more=st.floats(0.001, 0.1))
+def test_more_loss_never_helps(seed, more):
+    """A slower candidate on the same noise gets no better verdict."""
+    order = [Verdict.IMPROVEMENT, Verdict.PASS, Verdict.INCONCLUSIVE, Verdict.REGRESSION]
+    before = series(0.02, seed=seed)
+    after = replace(before, candidate=tuple(value * (1 - more) for value in before.candidate))
+    one, two = (stand([cell], RULES).verdict for cell in (before, after))
+
+    if one in order and two in order:
+        assert order.index(two) >= order.index(one)
+
+
+def test_more_noise_hides_more():
+    """The smallest loss seen grows with the noise and with the number of cells."""
+    quiet, noisy = smallest_seen(RULES, 0.01, 1), smallest_seen(RULES, 0.03, 1)
+
+    assert RULES.tolerance < quiet < noisy < smallest_seen(RULES, 0.03, 4)
+
+
+def test_secondary_cells_advise_only():
+    """A slow secondary cell is told with its chance; an unchanged one is not."""
+    told = advise([series(0.08, point="slow"), series(0.0, point="same")], RULES)
+
+    assert {one.cell.partition(":")[0]: one.told for one in told} == {"slow": True, "same": False}
+
+
+def test_benjamini_and_hochberg_s_own_example():
+    """The 15 p-values of the 1995 paper at rate 0.05: four are told."""
+    p_values = [
+        0.0001, 0.0004, 0.0019, 0.0095, 0.0201, 0.0278, 0.0298, 0.0344,
+        0.0459, 0.3240, 0.4262, 0.5719, 0.6528, 0.7590, 1.000,
+    ]  # fmt: skip
+    cells = {f"c{i}": p for i, p in enumerate(p_values)}
+
+    assert discoveries(cells, 0.05) == ["c0", "c1", "c2", "c3"]
+
+
+@pytest.mark.parametrize("count", [0, 5])
+def test_the_error_is_shared_among_one_to_four_cells(count):
+    """No cell, or a fifth, is refused."""
+    with pytest.raises(UsageError, match="primary cells"):
+        stand([series(point=f"p{i}") for i in range(count)], RULES)
+
+
+def test_limits_between_which_nothing_lies_are_refused():
+    """Tolerance below margin, and a budget for the first look."""
+    with pytest.raises(UsageError, match="tolerance"):
+        replace(RULES, tolerance=0.05)
+    with pytest.raises(UsageError, match="pairs in the budget"):
+        replace(RULES, most_pairs=2)
+    with pytest.raises(UsageError, match="pair_sd"):
+        replace(series(), pair_sd=0.0)
