@@ -65,8 +65,8 @@ class Boundaries:
 
     `regression[p - 1]` is for p primary cells. Before `first_regression` no evidence is enough.
     `spread_low` and `spread_high` bound the job's scatter over the calibrated one: over the upper
-    one, as a share `spread_held` of sound jobs is at a look, the job goes on; under the lower one,
-    the pairs are too alike to be measurements.
+    one, as a share `spread_held` of sound jobs is at a look, the job's own scatter counts; under
+    the lower one, the pairs are too alike to be measurements.
     """
 
     design: Design

@@ -24,7 +24,8 @@ class Look:
     """What each cell (..., cells) shows; losses are logs, `error` is the standard error.
 
     `noisy` and `off_calibration` (...) are of the job, for its cells share their runs: it scatters
-    too much to decide yet, and so much, or so little, that its calibration is not of this host.
+    more than chance explains, so that its own scatter is used instead of the calibrated one; and
+    so much, or so little, that its calibration is not of this host.
     """
 
     loss: Array
@@ -53,11 +54,15 @@ def look(
     values, sd0 = np.asarray(losses, np.float64), np.asarray(prior_sd, np.float64)
     cells, pairs = values.shape[-2:]
     loss, sd = estimate(values, sd0, boundaries.design.prior_df)
-    error = sd / np.sqrt(pairs)
-    low = loss - boundaries.to_regress(pairs, cells) * error
-    high = loss + boundaries.to_pass(pairs) * error
     least, most = boundaries.spread(pairs)
     ratio = np.sqrt((spread_ratio(values, sd0) ** 2).mean(axis=-1))
+    noisy = ratio > most
+    own = np.sqrt(((values - loss[..., None]) ** 2).sum(axis=-1) / (pairs - 1))
+    error = np.where(noisy[..., None], np.maximum(sd, own), sd) / np.sqrt(pairs)
+    low = loss - boundaries.to_regress(pairs, cells) * error
+    high = loss + boundaries.to_pass(pairs) * error
+    # Two bad runs among few pairs look like a bad host; among many they do not.
+    far_off = 2 * pairs >= boundaries.design.last_look
     return Look(
         loss=loss,
         error=error,
@@ -65,8 +70,8 @@ def look(
         high=high,
         regresses=low > tolerance,
         passes=high < margin,
-        noisy=ratio > most,
-        off_calibration=(ratio <= least) | (ratio > FAR_OFF * most),
+        noisy=noisy,
+        off_calibration=(ratio <= least) | (far_off & (ratio > FAR_OFF * most)),
     )
 
 

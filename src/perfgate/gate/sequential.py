@@ -1,8 +1,8 @@
 """The paired gate: base and candidate in turn, a look after every pair, stop as soon as decided.
 
 Asked at each look: is a loss proven in any primary cell; is the lack of one proven in all; are
-there pairs left. No decision is given while the job's own noise does not fit the calibration that
-it would rest on, and no pass if the candidate has become two servers in one.
+there pairs left. A job noisier than its calibration is judged by its own noise, one far off it not
+at all; and there is no pass if the candidate has become two servers in one.
 """
 
 from __future__ import annotations
@@ -40,8 +40,7 @@ def stand(primary: Sequence[Series], rules: Rules) -> Standing:
     standing = Standing(verdict=None, pairs=pairs, reason="too few pairs to look at")
     for now in range(rules.boundaries.design.first_look, min(pairs, rules.last) + 1):
         seen = _look(primary, rules, now)
-        if not seen.noisy:
-            passed |= seen.passes
+        passed |= seen.passes
         standing = _standing(primary, rules, now, seen, passed)
         if standing.verdict is not None:
             break
@@ -95,9 +94,9 @@ def _decide(
     primary: Sequence[Series], rules: Rules, pairs: int, seen: Look, passed: Flags
 ) -> tuple[Verdict | None, str]:
     last = pairs == rules.last
-    untrue = bool(seen.off_calibration or (seen.noisy and last))
-    lost = bool(seen.regresses.any())
-    if not untrue and (seen.noisy or not (lost or passed.all() or last)):
+    lost, proven = bool(seen.regresses.any()), bool(passed.all())
+    untrue = bool(seen.off_calibration or (seen.noisy and last and not (lost or proven)))
+    if not (untrue or lost or proven or last):
         return None, "not decided yet"
     if lost and not untrue:
         return Verdict.REGRESSION, "a loss over the tolerance is proven"
@@ -105,11 +104,11 @@ def _decide(
         return Verdict.UNSTABLE, f"runs of the candidate fall into two groups: {', '.join(split)}"
     if untrue:
         return Verdict.INVALID, "the pairs scatter unlike the calibration of this host"
-    return _proven(rules, seen, passed)
+    return _proven(rules, seen, proven=proven)
 
 
-def _proven(rules: Rules, seen: Look, passed: Flags) -> tuple[Verdict, str]:
-    if not passed.all():
+def _proven(rules: Rules, seen: Look, *, proven: bool) -> tuple[Verdict, str]:
+    if not proven:
         return Verdict.INCONCLUSIVE, "the budget is spent and neither is proven"
     if (seen.high < -rules.log_tolerance).any():
         return Verdict.IMPROVEMENT, "a gain over the tolerance is proven, and no cell lost"

@@ -1,0 +1,1 @@
+"""How often the gate and its peers err, on the same made-up hosts."""
