@@ -49,3 +49,6 @@ TPOT_P50 = Metric(
     unit="s",
     read=lambda measurement: measurement.tpot_s.p50 if measurement.tpot_s else None,
 )
+
+BY_NAME = {metric.name: metric for metric in (THROUGHPUT, LATENCY_P95, TTFT_P50, TPOT_P50)}
+"""The judged metrics by the name that policies, baselines and cells use."""
