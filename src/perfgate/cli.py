@@ -23,6 +23,7 @@ from perfgate.observe.doctor import diagnose, diagnosis_text
 from perfgate.observe.surroundings import look_around
 from perfgate.plan import Planner, described
 from perfgate.provenance import versions
+from perfgate.paired import rejudge_pairs
 from perfgate.publish import compose, render
 from perfgate.rejudge import earlier_run, rejudge, remeasure, stored_runs
 from perfgate.report.content import Report
@@ -93,7 +94,11 @@ def judge(folder: Folder, *, json: AsJson = False) -> None:
     5 unstable.
     """
     suite = _suite()
-    judgements = rejudge(folder, suite.root / BASELINES, suite.policy).every_judgement
+    pairs = rejudge_pairs(folder)
+    judgements = (pairs,) if pairs else ()
+    if not pairs or (folder / artifacts.MEASUREMENTS).exists():
+        stored = rejudge(folder, suite.root / BASELINES, suite.policy)
+        judgements = (*stored.every_judgement, *judgements)
     if json:
         typer.echo(codec.to_pretty_json(judgements), nl=False)
     else:
@@ -241,7 +246,7 @@ def show(
 ) -> None:
     """Show what the stored baselines expect."""
     root = _suite().root / BASELINES
-    found = [baselines.load(path) for path in sorted(root.glob(f"{hardware or '*'}/*.json"))]
+    found = [baselines.load(path) for path in baselines.files(root, hardware or "*")]
     if not found:
         rule = f"no baseline lies there; make one: perfgate baseline record (looked in {root})"
         raise UsageError("hardware", hardware or "any", rule)

@@ -528,6 +528,37 @@ class Baseline:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PairedPolicy:
+    """How a candidate is held against a base of the same job; cells are `point:metric`.
+
+    Up to four `primary` cells decide; `secondary` ones are told. A loss up to `tolerance` is never
+    blocked, one of `margin` must be caught. `budget_minutes` is what a job may cost.
+    """
+
+    primary: tuple[str, ...] = ()
+    secondary: tuple[str, ...] = ()
+    tolerance: float = 0.01
+    margin: float = 0.05
+    budget_minutes: float = 100.0
+
+    def __post_init__(self) -> None:
+        """Refuse more cells than can share the error, and limits between which nothing lies."""
+        if len(self.primary) > MOST_PRIMARY:
+            rule = f"at most {MOST_PRIMARY} cells can share the error; make others secondary"
+            raise UsageError("primary", len(self.primary), rule)
+        for cell in (*self.primary, *self.secondary):
+            if not all(cell.partition(":")[::2]):
+                raise UsageError("cell", cell, "it must read point:metric")
+        if not 0 <= self.tolerance < self.margin < 1:
+            rule = f"it must lie between 0 and the margin ({self.margin:g}), the margin below 1"
+            raise UsageError("tolerance", self.tolerance, rule)
+        _require_all_positive(self, "budget_minutes")
+
+
+MOST_PRIMARY = 4
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Policy:
     """The rules of judgement, kept in a file under review.
 
@@ -548,6 +579,8 @@ class Policy:
     min_sm_clock: float = 0.60
     max_sm_clock: float = 1.0
     max_clock_out_share: float = 0.05
+
+    paired: PairedPolicy = field(default_factory=PairedPolicy)
 
     def __post_init__(self) -> None:
         """Refuse a margin that is no fraction, and a factor below one."""

@@ -43,6 +43,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="what stands behind Triton: auto, trt-engine, llmapi, sim or remote "
         "(default: auto = hardware where it is complete, else sim)",
     )
+    group.addoption(
+        "--base",
+        help="pair against this git ref or folder: only the paired tests run, each start afresh",
+    )
     group.addoption("--triton-url", help="measure this running server (target remote)")
     group.addoption(
         "--artifacts", default="artifacts", help="folder for records, verdicts and the report"
@@ -65,7 +69,15 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Refuse what cannot run here; put the points of one engine together to boot it once."""
+    """Refuse what cannot run here; put the points of one engine together to boot it once.
+
+    Paired tests need a base, and with one they are the job: their starts are their own.
+    """
+    base = config.getoption("--base")
+    left_out = [item for item in items if _measures(item) and bool(base) != _pairs(item)]
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item not in left_out]
     measuring = [item for item in items if _measures(item)]
     if not measuring:
         return
@@ -174,6 +186,10 @@ def _told(findings: Iterable[Finding], judgement: Judgement) -> str:
 
 def _measures(item: pytest.Item) -> bool:
     return any(item.get_closest_marker(mark) for mark in MEASURING)
+
+
+def _pairs(item: pytest.Item) -> bool:
+    return "paired" in getattr(item, "fixturenames", ())
 
 
 def _artifacts(config: pytest.Config) -> Path:

@@ -213,3 +213,23 @@ def test_as_many_workers_measure_as_there_are_gpus(pytester, monkeypatch, gpus, 
     result.assert_outcomes(passed=4)
     ran = [(pytester.path / f"ran-{point}").read_text() for point in points]
     assert len(set(ran)) == workers
+def test_a_base_selects_the_paired_tests_and_its_lack_leaves_them_out(pytester):
+    """With --base only paired tests run; without, they are no part of the job."""
+    plant_suite(
+        pytester.path,
+        planted_measurement(ROOT, "fp8-b192-c160"),
+        tests=(
+            "import pytest\n"
+            "pytestmark = pytest.mark.perf\n"
+            "def test_pairs(paired): pass\n"
+            "def test_other(setting): pass\n"
+        ),
+    )
+
+    plain = pytester.runpytest("-m", "perf", "--collect-only", "-q")
+    paired = pytester.runpytest("-m", "perf", "--collect-only", "-q", "--base", "main")
+
+    plain.stdout.fnmatch_lines(["*::test_other"])
+    plain.stdout.no_fnmatch_line("*::test_pairs")
+    paired.stdout.fnmatch_lines(["*::test_pairs"])
+    paired.stdout.no_fnmatch_line("*::test_other")

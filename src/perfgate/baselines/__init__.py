@@ -2,12 +2,13 @@
 
 from perfgate.baselines.record import SIMULATED_SUFFIX, empty, record
 from perfgate.baselines.show import table
-from perfgate.baselines.store import cells, find, find_cell, load, path_of, record_into, save
+from perfgate.baselines.store import cells, files, find, find_cell, load, path_of, record_into, save
 
 __all__ = [
     "SIMULATED_SUFFIX",
     "cells",
     "empty",
+    "files",
     "find",
     "find_cell",
     "load",

@@ -36,6 +36,11 @@ def load(path: Path) -> Baseline:
     return baseline
 
 
+def files(root: Path, hardware: str = "*") -> list[Path]:
+    """The baseline files of `hardware`, or of all of it; a calibration beside them is none."""
+    return sorted(path for path in root.glob(f"{hardware}/*-*.json"))
+
+
 def save(root: Path, baseline: Baseline) -> Path:
     """Write one baseline where its name belongs, in a form that reads well in review."""
     path = path_of(root, baseline.hardware, baseline.model, baseline.precision)
