@@ -10,7 +10,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from perfgate import artifacts, baselines, cli_load, cli_profile, cli_serve, codec
+from perfgate import artifacts, baselines, cli_gate, cli_load, cli_profile, cli_serve, codec
 from perfgate.errors import MissingRequirementError, PerfGateError, UsageError
 from perfgate.exports import formats
 from perfgate.exports.annotations import lines_of
@@ -21,9 +21,9 @@ from perfgate.hardware import load_profile
 from perfgate.measure.explain import Explanation, explain_runs
 from perfgate.observe.doctor import diagnose, diagnosis_text
 from perfgate.observe.surroundings import look_around
+from perfgate.paired import rejudge_pairs
 from perfgate.plan import Planner, described
 from perfgate.provenance import versions
-from perfgate.paired import rejudge_pairs
 from perfgate.publish import compose, render
 from perfgate.rejudge import earlier_run, rejudge, remeasure, stored_runs
 from perfgate.report.content import Report
@@ -51,6 +51,7 @@ app.add_typer(baseline_app, name="baseline")
 cli_load.register(app)
 cli_profile.register(app)
 cli_serve.register(app)
+cli_gate.register(app)
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for a machine to read.")]
 Folder = Annotated[Path, typer.Argument(help="The --artifacts folder of a finished run.")]
