@@ -5,12 +5,22 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, NoReturn
 
 import typer
 
-from perfgate import artifacts, baselines, cli_gate, cli_load, cli_profile, cli_serve, codec
+from perfgate import (
+    artifacts,
+    baselines,
+    cli_baseline,
+    cli_gate,
+    cli_load,
+    cli_profile,
+    cli_serve,
+    codec,
+)
 from perfgate.errors import MissingRequirementError, PerfGateError, UsageError
 from perfgate.exports import formats
 from perfgate.exports.annotations import lines_of
@@ -52,6 +62,7 @@ cli_load.register(app)
 cli_profile.register(app)
 cli_serve.register(app)
 cli_gate.register(app)
+cli_baseline.register(baseline_app)
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for a machine to read.")]
 Folder = Annotated[Path, typer.Argument(help="The --artifacts folder of a finished run.")]
@@ -251,7 +262,11 @@ def show(
     if not found:
         rule = f"no baseline lies there; make one: perfgate baseline record (looked in {root})"
         raise UsageError("hardware", hardware or "any", rule)
-    text = codec.to_pretty_json(found).decode() if json else f"{baselines.table(found)}\n"
+    text = (
+        codec.to_pretty_json(found).decode()
+        if json
+        else f"{baselines.table(found, today=datetime.now(UTC).date())}\n"
+    )
     typer.echo(text, nl=False)
 
 

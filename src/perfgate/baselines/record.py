@@ -64,8 +64,26 @@ def record(
         for run in runs:
             cell = _with_run(cell, run, session=session, commit=commit)
         if point.claim or cell.samples:
-            cells[point.id] = _with_limits(cell, point.claim, policy)
+            floor = standing_floor(baseline, point.id, point.claim)
+            cells[point.id] = _with_limits(cell, point.claim, policy, floor)
     return replace(baseline, cells=cells)
+
+
+def derived_cell(baseline: Baseline, point: OperatingPoint, policy: Policy) -> Cell:
+    """The cell of a point with its limits derived anew from claim, runs and entries."""
+    floor = standing_floor(baseline, point.id, point.claim)
+    return _with_limits(baseline.cells[point.id], point.claim, policy, floor)
+
+
+def standing_floor(baseline: Baseline, cell: str, claim: Claim | None) -> float | None:
+    """The floor of a cell by its claim, its ratchets and its ledger; the last entry counts.
+
+    A ratchet raises what was claimed; a lowering after it lowers that.
+    """
+    raised = [(one.accepted_at, one.floor_tok_s) for one in baseline.ratchets if one.cell == cell]
+    lowered = [(one.lowered_at, one.floor_tok_s) for one in baseline.ledger if one.cell == cell]
+    claimed = claim.floor_tok_s if claim else None
+    return max([*raised, *lowered])[1] if raised or lowered else claimed
 
 
 def sample(measurement: Measurement, *, session: str, commit: str) -> RunSample:
@@ -134,15 +152,17 @@ def _with_run(cell: Cell, run: Measurement, *, session: str, commit: str) -> Cel
     return replace(cell, samples=samples, identity=dict(run.fingerprint.identity))
 
 
-def _with_limits(cell: Cell, claim: Claim | None, policy: Policy) -> Cell:
+def _with_limits(cell: Cell, claim: Claim | None, policy: Policy, floor: float | None) -> Cell:
     claimed = claim.ceiling_p95_s if claim else None
     derived = _derived_ceiling(cell.samples, policy.latency_margin)
     sources = [claim.source] if claim else []
+    if floor is not None and floor != (claim.floor_tok_s if claim else None):
+        sources.append("floor: the last accepted or lowered one of this file")
     if claimed is None and derived is not None:
         sources.append(f"ceiling: slowest recorded P95 and {policy.latency_margin:.0%} on top")
     return replace(
         cell,
-        floor_tok_s=claim.floor_tok_s if claim else None,
+        floor_tok_s=floor,
         ceiling_p95_s=claimed or derived,
         source="; ".join(sources),
     )

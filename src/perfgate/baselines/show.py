@@ -3,17 +3,36 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from datetime import date
 from statistics import median
 
+from perfgate.baselines.ledger import given_away
+from perfgate.baselines.verify import thin
 from perfgate.model import Baseline, Cell
 
 _HEADER = ("point", "floor tok/s", "P95 ceiling s", "runs", "tok/s", "P95 s", "source")
 _NOTHING = "-"
 
 
-def table(baselines: Iterable[Baseline]) -> str:
-    """One table a baseline: limits, and the medians of the recorded runs."""
-    return "\n\n".join(_table(baseline) for baseline in baselines)
+def table(baselines: Iterable[Baseline], *, today: date) -> str:
+    """One table a baseline: limits, medians of the recorded runs, and what is thin or lowered."""
+    return "\n\n".join(
+        "\n".join([_table(baseline), *_notes(baseline, today)]) for baseline in baselines
+    )
+
+
+def _notes(baseline: Baseline, today: date) -> list[str]:
+    lines = [
+        f"  {name} cannot screen: {why}"
+        for name, cell in sorted(baseline.cells.items())
+        if (why := thin(cell, today))
+    ]
+    lines += [
+        f"  {one.cell} lowered from {one.before_tok_s:g} to {one.floor_tok_s:g} tok/s until "
+        f"{one.expires}: {one.reason} ({given_away(baseline, one.cell):.1%} given away in all)"
+        for one in baseline.ledger
+    ]
+    return lines
 
 
 def _table(baseline: Baseline) -> str:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -42,11 +44,25 @@ def files(root: Path, hardware: str = "*") -> list[Path]:
 
 
 def save(root: Path, baseline: Baseline) -> Path:
-    """Write one baseline where its name belongs, in a form that reads well in review."""
+    """Write one baseline where its name belongs, in a form that reads well in review.
+
+    It is chained to the file it replaces; one that says the same is left alone.
+    """
     path = path_of(root, baseline.hardware, baseline.model, baseline.precision)
+    before = load(path) if path.exists() else None
+    if before is not None:
+        if digest_of(before) == digest_of(replace(baseline, previous=before.previous)):
+            return path
+        baseline = replace(baseline, previous=before.digest)
+    baseline = replace(baseline, digest=digest_of(baseline))
     table = json.loads(codec.to_json(baseline))
     codec.write_atomic(path, f"{_pretty(table)}\n".encode())
     return path
+
+
+def digest_of(baseline: Baseline) -> str:
+    """The SHA-256 of everything in a baseline but its digest."""
+    return hashlib.sha256(codec.to_json(replace(baseline, digest=""))).hexdigest()
 
 
 def find(root: Path, hardware: str, model: str, precision: Precision) -> Baseline | None:

@@ -29,9 +29,22 @@ def upper_loss_bound(
     run (Hahn 1970), with centre and sd that single outliers do not move.
     """
     costs = np.asarray(stored_log, np.float64)
-    sessions = costs.shape[-1]
-    sd = robust_sd(costs)
+    sessions, sd = costs.shape[-1], robust_sd(costs)
     centre, _ = estimate(costs, np.maximum(sd, np.finfo(np.float64).tiny), sessions - 1)
-    reach = t.ppf(1 - error, sessions - 1) * np.sqrt(1 + 1 / sessions)
-    bound: Array = np.asarray(candidate_log) - centre + reach * sd
+    bound: Array = np.asarray(candidate_log) - centre + _reach(sessions, error) * sd
     return bound
+
+
+def upper_run_bound(stored_log: ArrayLike, *, error: float = ERROR) -> Array:
+    """Upper predictive bound of the log cost of one further run like the stored ones.
+
+    Nothing is clipped: of a few runs an outlier is news, and it only makes the bound wider.
+    """
+    costs = np.asarray(stored_log, np.float64)
+    bound: Array = costs.mean(axis=-1) + _reach(costs.shape[-1], error) * costs.std(axis=-1, ddof=1)
+    return bound
+
+
+def _reach(sessions: int, error: float) -> float:
+    """The sd of one further run's prediction, times its quantile, in sd of the sessions."""
+    return float(t.ppf(1 - error, sessions - 1) * np.sqrt(1 + 1 / sessions))
