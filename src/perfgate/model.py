@@ -620,6 +620,7 @@ class Policy:
     min_sm_clock: float = 0.60
     max_sm_clock: float = 1.0
     max_clock_out_share: float = 0.05
+    max_drift: float = 0.05
 
     paired: PairedPolicy = field(default_factory=PairedPolicy)
 
@@ -635,6 +636,7 @@ class Policy:
             "max_slowdown_share",
             "min_sm_clock",
             "max_clock_out_share",
+            "max_drift",
         ):
             if not 0 < getattr(self, name) < 1:
                 raise UsageError(name, getattr(self, name), "it must lie between 0 and 1")

@@ -14,6 +14,7 @@ import numpy as np
 
 from perfgate.measure.gpu_validity import gpu_vetoes
 from perfgate.measure.metrics import REQUEST_RATE, residence_s
+from perfgate.measure.steady import steadiness
 from perfgate.measure.window import Window
 from perfgate.model import LoadRun, Policy, RequestStatus, Veto
 
@@ -258,6 +259,18 @@ def server_tokens(evidence: Evidence) -> Veto | None:
     )
 
 
+def no_steady_state(evidence: Evidence) -> Veto | None:
+    """The throughput never settled: it drifted, or its warm-up took over half of the window."""
+    drift, limit = steadiness(evidence.window).drift(), evidence.policy.max_drift
+    if abs(drift) <= limit:
+        return None
+    return Veto(
+        rule="no-steady-state",
+        message=f"throughput drifted by {drift:+.1%} over the window, at most {limit:.0%} is"
+        " allowed: the server has no steady state, or reaches it later than the ramp lasts",
+    )
+
+
 RULES = (
     load_faults,
     failed_requests,
@@ -272,6 +285,7 @@ RULES = (
     simulator_lateness,
     simulator_delivery,
     server_tokens,
+    no_steady_state,
 )
 
 
