@@ -62,7 +62,7 @@ def rates(noise: Noise, cv: float, loss: float, *, jobs: int, peers: bool = True
     rng = np.random.default_rng(zlib.crc32(f"{noise.name} {cv} {loss}".encode()))
     found = []
     for rule, cells in ((OURS, 1), (OURS_FOUR, 4)):
-        today, days, sd = _job(noise, cv, rng, jobs=jobs, cells=cells)
+        today, days, sd = job(noise, cv, rng, jobs=jobs, cells=cells)
         found.append(_ours(rule, noise, cv, loss, _slowed(today, loss, screened=True), sd, days))
     found.append(_ours(PAIRS, noise, cv, loss, _slowed(today, loss, screened=False), sd, None))
     if peers:
@@ -70,7 +70,7 @@ def rates(noise: Noise, cv: float, loss: float, *, jobs: int, peers: bool = True
     return found
 
 
-def _job(
+def job(
     noise: Noise, cv: float, rng: np.random.Generator, *, jobs: int, cells: int
 ) -> tuple[Array, Array, Array]:
     """Today's runs, stored sessions of other days, and what the host was calibrated with.
@@ -118,7 +118,7 @@ def _ours(  # noqa: PLR0917 - one situation, in the order of its name
 def _peers(
     noise: Noise, cv: float, loss: float, rng: np.random.Generator, jobs: int
 ) -> Iterator[Rate]:
-    today, days, _ = _job(noise, cv, rng, jobs=jobs, cells=1)
+    today, days, _ = job(noise, cv, rng, jobs=jobs, cells=1)
     candidate = arms(RUNS, screened=False)
     streams = Streams(
         stored=days[:, 0],

@@ -41,8 +41,8 @@ class Design:
     first_look: int = 3
     first_regression: int = 5
     last_look: int = 14
-    alpha: float = 0.025
-    beta: float = 0.04
+    alpha: float = 0.03
+    beta: float = 0.037
     regression_shape: float = 0.1
     pass_shape: float = 0.5
     prior_df: int = 20

@@ -1,0 +1,1 @@
+"""Seeded regressions and injected faults: what the gate must and must not say."""
