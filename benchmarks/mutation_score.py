@@ -62,6 +62,9 @@ def main() -> int:
     tried = points(load_suite(ROOT).point(MAIN))
     runs = {name: load_run(point, profile, None) for name, point in tried.items()}
     base = {name: measured(run) for name, run in runs.items()}
+    if unsound := [name for name, one in base.items() if one.vetoes]:
+        print(f"the base itself is vetoed at {', '.join(unsound)}: no mutant can be judged there")
+        return 2
     trials = []
     for mutant in MUTANTS:
         run = load_run(tried[mutant.point], profile, mutant)

@@ -233,3 +233,36 @@ def test_a_base_selects_the_paired_tests_and_its_lack_leaves_them_out(pytester):
     plain.stdout.no_fnmatch_line("*::test_pairs")
     paired.stdout.fnmatch_lines(["*::test_pairs"])
     paired.stdout.no_fnmatch_line("*::test_other")
+
+
+PAIRED = """
+import pytest
+from perfgate import plugin
+from perfgate.model import Finding, Judgement, Verdict
+
+pytestmark = pytest.mark.perf
+
+@pytest.fixture
+def paired(request):
+    finding = Finding(check="paired", verdict=Verdict.{verdict}, message="a loss is proven")
+    judged = Judgement(point="paired", verdict=Verdict.{verdict}, findings=(finding,))
+    plugin.keep(request.node, judged)
+    return judged
+
+def test_pairs(paired, require):
+    require(paired, "paired")
+"""
+
+
+@pytest.mark.parametrize(
+    ("verdict", "outcome"),
+    [("REGRESSION", "failed"), ("INCONCLUSIVE", "errors"), ("PASS", "passed")],
+)
+def test_a_paired_verdict_is_told_stored_and_rendered(run, pytester, verdict, outcome):
+    """A paired job ends as any other: outcome, verdicts.json, and a report that names it."""
+    result = run(options=("--base", "main"), tests=PAIRED.format(verdict=verdict))
+
+    result.assert_outcomes(**{outcome: 1})
+    stored = json.loads((pytester.path / "artifacts" / "verdicts.json").read_text())
+    assert [(one["point"], one["verdict"]) for one in stored["judgements"]] == [("paired", verdict)]
+    assert "paired" in (pytester.path / "artifacts" / "report.md").read_text()
