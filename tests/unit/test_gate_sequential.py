@@ -96,11 +96,11 @@ def test_a_candidate_that_became_two_servers_is_unstable():
 
 
 def test_pairs_that_scatter_unlike_the_calibration_decide_nothing():
-    """Six times the calibrated noise is answered in few jobs, identical runs in none."""
+    """Six times the calibrated noise is left open in half of the jobs, identical runs always."""
     noisy = [stand([series(sd=6 * SD, seed=seed)], RULES).verdict for seed in range(60)]
     frozen = stand([series(sd=0.0)], RULES)
 
-    assert noisy.count(Verdict.INVALID) + noisy.count(Verdict.UNSTABLE) > 30
+    assert noisy.count(Verdict.INVALID) + noisy.count(Verdict.UNSTABLE) >= 25
     assert frozen.verdict is Verdict.INVALID
 
 
