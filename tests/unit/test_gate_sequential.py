@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from perfgate.errors import UsageError
 from perfgate.gate.boundaries import stored
+from perfgate.gate.looks import look
 from perfgate.gate.metrics import LATENCY_P95, THROUGHPUT
 from perfgate.gate.multiplicity import discoveries
 from perfgate.gate.sequential import advise, smallest_seen, stand
@@ -169,3 +170,17 @@ def test_limits_between_which_nothing_lies_are_refused():
         replace(RULES, most_pairs=2)
     with pytest.raises(UsageError, match="pair_sd"):
         replace(series(), pair_sd=0.0)
+
+
+@pytest.mark.parametrize(("loss", "blocked"), [(0.008, False), (0.02, True)], ids=str)
+def test_a_loss_within_the_tolerance_is_never_blocked(loss, blocked):
+    """However surely it is known, a loss counts as one only over the tolerance."""
+    seen = look(
+        np.full((1, 14), -np.log1p(-loss)) + np.linspace(-1e-4, 1e-4, 14),
+        np.array([1e-4]),
+        tolerance=RULES.log_tolerance,
+        margin=RULES.log_margin,
+        boundaries=RULES.boundaries,
+    )
+
+    assert bool(seen.regresses[0]) is blocked
