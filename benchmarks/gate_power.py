@@ -11,10 +11,11 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from perfgate import codec
 from power.grid import CVS, LOSSES, OURS, OURS_FOUR, Rate, rates, situations
 from power.noise import MODELS
 from power.pages import plot, tables
+
+from perfgate import codec
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results" / "gate_power.json"

@@ -14,10 +14,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-
 from mutation.faults import FAULTS, Fault, verdict_on
 from mutation.mutants import MAIN, MUTANTS, Mutant
 from mutation.virtual import load_run, measured, points
+from power.grid import GATE, RUNS, job
+from power.noise import MODELS
+
 from perfgate import codec
 from perfgate.gate.losses import from_fraction, log_cost, to_fraction
 from perfgate.gate.metrics import BY_NAME
@@ -26,8 +28,6 @@ from perfgate.gate.rehearsal import arms, rehearse
 from perfgate.hardware import load_profile
 from perfgate.model import Cell, LoadRun, Measurement, Verdict
 from perfgate.suite import load_suite
-from power.grid import GATE, RUNS, job
-from power.noise import MODELS
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results" / "mutation_score.json"
