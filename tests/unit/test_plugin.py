@@ -213,6 +213,8 @@ def test_as_many_workers_measure_as_there_are_gpus(pytester, monkeypatch, gpus, 
     result.assert_outcomes(passed=4)
     ran = [(pytester.path / f"ran-{point}").read_text() for point in points]
     assert len(set(ran)) == workers
+
+
 def test_a_base_selects_the_paired_tests_and_its_lack_leaves_them_out(pytester):
     """With --base only paired tests run; without, they are no part of the job."""
     plant_suite(
