@@ -8,7 +8,7 @@ older than every waiting one: the oldest always makes progress, and nobody starv
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from perfgate.errors import UsageError
 from perfgate.model import BatchingStrategy, EngineSpec, SchedulerPolicy, ServingSpec
@@ -152,6 +152,15 @@ class Scheduler:
                 emissions.append(sequence.advance())
         self._retire_finished(emissions)
         return emissions
+
+    @property
+    def generating(self) -> tuple[int, ...]:
+        """The requests behind the planned iteration's `generation`, in its order."""
+        return tuple([sequence.request.id for sequence in self._generations])
+
+    def block_table(self, request_id: int) -> Sequence[int]:
+        """The KV-cache blocks of a running request, in the order of its tokens."""
+        return self._pool.tables[request_id]
 
     def stats(self) -> SchedulerStats:
         """Count requests and blocks as they stand."""
