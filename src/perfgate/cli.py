@@ -40,7 +40,14 @@ from perfgate.report.content import Report
 from perfgate.report.earlier import changes, unchanged
 from perfgate.report.explanation import explanation_lines
 from perfgate.report.table import render_text
-from perfgate.setting import BASELINES, CACHE, DEFAULT_HARDWARE, ENGINES, HARDWARE
+from perfgate.setting import (
+    BASELINES,
+    CACHE,
+    DEFAULT_HARDWARE,
+    ENGINES,
+    HARDWARE,
+    profile_of,
+)
 from perfgate.sim.fit import fit
 from perfgate.sim.report import report_text, simulation_report
 from perfgate.suite import POINTS_FILE, Suite, find_root, load_suite
@@ -289,10 +296,9 @@ def _suite() -> Suite:
 def _report(folder: Path, suite: Suite, before: Sequence[Path] = ()) -> Report:
     results = rejudge(folder, suite.root / BASELINES, suite.policy)
     cells = baselines.cells(suite.root / BASELINES, results.info.hardware, suite.points)
-    profile = results.info.hardware.removesuffix(baselines.SIMULATED_SUFFIX)
     return compose(
         results,
         cells,
-        load_profile(suite.root / HARDWARE / f"{profile}.toml"),
+        profile_of(results.info.hardware, suite.root / HARDWARE),
         [earlier_run(one, suite.policy) for one in before],
     )

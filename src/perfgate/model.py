@@ -26,6 +26,7 @@ class Target(StrEnum):
     TRT_ENGINE = "trt-engine"
     LLMAPI = "llmapi"
     SIM = "sim"
+    REFERENCE = "reference"
     REMOTE = "remote"
 
 

@@ -19,6 +19,7 @@ from perfgate.gpus import VISIBLE, Gpu
 from perfgate.model import Engine, OperatingPoint, Target
 from perfgate.serving.command import Ports, server_command
 from perfgate.serving.hardware import BINARY, TRITONSERVER, hardware_command
+from perfgate.serving.process import device_environment
 from perfgate.serving.repository import write_repository
 from perfgate.serving.tokenizer import load_tokenizer, save_tokenizer
 from perfgate.serving.triton import find_triton, make_backend_directory
@@ -100,8 +101,8 @@ class Planner:
 
     def _point(self, point: OperatingPoint) -> PointPlan:
         folder = self.output.resolve() / point.id
-        if self.target is Target.SIM:
-            commands = self._simulated(point, folder)
+        if self.target in {Target.SIM, Target.REFERENCE}:
+            commands = self._wheel(point, folder)
         else:
             commands = self._hardware(point, folder)
         return PointPlan(
@@ -111,7 +112,7 @@ class Planner:
             commands=commands,
         )
 
-    def _simulated(self, point: OperatingPoint, folder: Path) -> tuple[Command, ...]:
+    def _wheel(self, point: OperatingPoint, folder: Path) -> tuple[Command, ...]:
         install = find_triton()
         engine = self._engine(point)
         save_tokenizer(load_tokenizer(), folder / "tokenizer")
@@ -123,9 +124,8 @@ class Planner:
             ports=PORTS,
             identity=IDENTITY,
         )
-        added = {
-            key: value for key, value in install.environment.items() if os.environ.get(key) != value
-        }
+        environment = install.environment | device_environment(self.target)
+        added = {key: value for key, value in environment.items() if os.environ.get(key) != value}
         return (Command(name=TRITONSERVER, argv=argv, environment=added),)
 
     def _hardware(self, point: OperatingPoint, folder: Path) -> tuple[Command, ...]:

@@ -40,7 +40,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption(
         "--target",
         default=AUTO,
-        help="what stands behind Triton: auto, trt-engine, llmapi, sim or remote "
+        help="what stands behind Triton: auto, trt-engine, llmapi, sim, reference or remote "
         "(default: auto = hardware where it is complete, else sim)",
     )
     group.addoption(

@@ -7,6 +7,8 @@ from pathlib import Path
 
 from perfgate.artifacts import RECORDS
 from perfgate.baselines import SIMULATED_SUFFIX
+from perfgate.engines.layout import CPU
+from perfgate.errors import UsageError
 from perfgate.hardware import HardwareProfile, load_profile
 from perfgate.model import EngineSpec, Server, Target
 from perfgate.serving.remote import parse_url
@@ -19,6 +21,8 @@ HARDWARE = "hardware"
 CACHE = ".perfgate"
 ENGINES = "engines"
 DEFAULT_HARDWARE = "gb10"
+# What stands behind a number, where it is not TensorRT-LLM on the hardware that is named.
+_SUFFIXES = {Target.SIM: SIMULATED_SUFFIX, Target.REFERENCE: "-reference"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,9 +58,8 @@ class Setting:
 
     @property
     def hardware(self) -> str:
-        """The name baselines are kept under: simulated hardware has one of its own."""
-        simulated = self.target is Target.SIM
-        return self.profile.name + (SIMULATED_SUFFIX if simulated else "")
+        """The name baselines are kept under: each kind of engine has one of its own."""
+        return self.profile.name + _SUFFIXES.get(self.target, "")
 
 
 def settle(
@@ -69,20 +72,48 @@ def settle(
     """
     suite = load_suite(find_root(folder))
     config = load_trtllm(suite.root) if (suite.root / CONFIG_FILE).is_file() else None
+    machine = look()
     chosen = choose(
         target,
-        look(),
+        machine,
         url=url,
         require_hardware=require_hardware,
         in_container=config is not None and config.runner is Runner.DOCKER,
     )
     if chosen in HARDWARE_TARGETS and config is None:
         config = load_trtllm(suite.root)  # says that it is missing, and where
+    profiles = suite.root / HARDWARE
+    reference = chosen is Target.REFERENCE
+    profile = _profile_of(machine.gpu, profiles) if reference else _default_profile(profiles)
     return Setting(
         suite=suite,
         target=chosen,
-        trtllm=None if chosen is Target.SIM else config,
+        trtllm=None if chosen in _SUFFIXES else config,
         remote=parse_url(url) if url is not None else None,
-        profile=load_profile(suite.root / HARDWARE / f"{DEFAULT_HARDWARE}.toml"),
+        profile=profile,
         artifacts=artifacts,
     )
+
+
+def profile_of(hardware: str, profiles: Path) -> HardwareProfile:
+    """The profile behind a name that baselines are kept under."""
+    for suffix in _SUFFIXES.values():
+        hardware = hardware.removesuffix(suffix)
+    return load_profile(profiles / f"{hardware}.toml")
+
+
+def _default_profile(profiles: Path) -> HardwareProfile:
+    return load_profile(profiles / f"{DEFAULT_HARDWARE}.toml")
+
+
+def _profile_of(gpu: str | None, profiles: Path) -> HardwareProfile:
+    """The profile of the device that the reference engine computes on."""
+    if gpu is None:
+        return load_profile(profiles / f"{CPU}.toml")
+    known = [load_profile(path) for path in sorted(profiles.glob("*.toml"))]
+    for profile in known:
+        if f": {profile.title} (" in gpu:
+            return profile
+    titles = ", ".join(profile.title for profile in known)
+    rule = f"a profile in {profiles} must have its name as title (there are {titles})"
+    raise UsageError("GPU", gpu, rule)

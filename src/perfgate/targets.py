@@ -24,6 +24,7 @@ class Machine:
     tritonserver: str | None
     triton_wheel: str | None
     docker: str | None = None
+    torch: str | None = None
 
 
 def look() -> Machine:
@@ -36,6 +37,7 @@ def look() -> Machine:
         or shutil.which("tritonserver"),
         triton_wheel=_version("nvidia-pytriton"),
         docker=shutil.which("docker"),
+        torch=_version("torch"),
     )
 
 
@@ -61,6 +63,9 @@ def choose(
         target = named_target(requested)
     if require_hardware and target is Target.SIM:
         rule = "--require-hardware was given and the simulated target is no hardware"
+        raise UsageError("--target", requested, rule)
+    if require_hardware and target is Target.REFERENCE and machine.gpu is None:
+        rule = "--require-hardware was given and the reference engine would run on the CPU"
         raise UsageError("--target", requested, rule)
     if (target is Target.REMOTE) != (url is not None):
         raise UsageError("--triton-url", url, "it goes with --target remote, and only with it")
@@ -91,6 +96,9 @@ def _needs(
             return (gpu, docker)
         case Target.SIM:
             return ((machine.triton_wheel, "the Triton wheel: pip install 'perfgate[sim]'"),)
+        case Target.REFERENCE:
+            wheel = (machine.triton_wheel, "the Triton wheel: pip install 'perfgate[sim]'")
+            return (wheel, (machine.torch, "PyTorch: pip install 'perfgate[reference]'"))
         case Target.TRT_ENGINE:
             build = (
                 machine.trtllm_build,

@@ -124,7 +124,7 @@ def test_tensors_nobody_asked_for_are_not_sent(client):
         ({"max_tokens": 2040}, "must not exceed 2048 (max_seq_len)"),
         ({"text_input": " ba" * 1600}, "must not exceed 1536 (max_input_len)"),
         ({"text_input": ""}, "text_input: got no text"),
-        ({"beam_width": 4}, "beam_width: got 4, but the simulated engine answers with one"),
+        ({"beam_width": 4}, "beam_width: got 4, but this engine answers with one"),
         ({"return_log_probs": True}, "return_log_probs: got True"),
         ({"stop_words": "ba"}, "stop_words_list: got 'words'"),
     ],

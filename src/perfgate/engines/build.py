@@ -7,7 +7,7 @@ from pathlib import Path
 
 from perfgate.engines.cache import cached, digest
 from perfgate.engines.inspect import check_engine
-from perfgate.engines.layout import read_config, write_simulated
+from perfgate.engines.layout import read_config, write_reference, write_simulated
 from perfgate.engines.llmapi import build_llmapi_engine
 from perfgate.engines.site import Site
 from perfgate.engines.trt_engine import build_trt_engine
@@ -18,6 +18,7 @@ from perfgate.trtllm import CONFIG_FILE
 
 # 1: config.json and rank0.engine with magic, spec and profile. 2: plugins as the flags set them.
 FORMAT_VERSION = 2
+_WRITERS = {Target.SIM: write_simulated, Target.REFERENCE: write_reference}
 
 
 def build(
@@ -34,8 +35,8 @@ def build(
     engine, BuildError if the engine is not what `spec` asks for.
     """
     match target:
-        case Target.SIM:
-            return _simulated(spec, profile, cache)
+        case Target.SIM | Target.REFERENCE:
+            return _described(spec, target, profile, cache)
         case Target.TRT_ENGINE if site is not None:
             return build_trt_engine(spec, site, cache)
         case Target.LLMAPI if site is not None:
@@ -46,13 +47,14 @@ def build(
     raise UsageError("target", str(target), f"{CONFIG_FILE} says from what it is built")
 
 
-def _simulated(spec: EngineSpec, profile: HardwareProfile, cache: Path) -> Engine:
+def _described(spec: EngineSpec, target: Target, profile: HardwareProfile, cache: Path) -> Engine:
+    """An engine whose files only describe it: it is simulated, or its weights are drawn."""
     version = importlib.metadata.version("perfgate")
-    name = digest(format=FORMAT_VERSION, target=Target.SIM, spec=spec, profile=profile)
+    name = digest(format=FORMAT_VERSION, target=target, spec=spec, profile=profile)
     directory = cached(
         cache,
         f"{spec.name}-{name}",
-        lambda unfinished: write_simulated(unfinished, spec, profile, version),
+        lambda unfinished: _WRITERS[target](unfinished, spec, profile, version),
     )
     check_engine(read_config(directory), spec)
-    return Engine(spec=spec, target=Target.SIM, directory=directory.resolve(), digest=name)
+    return Engine(spec=spec, target=target, directory=directory.resolve(), digest=name)

@@ -18,6 +18,21 @@ ENGINE_FILE = "rank0.engine"
 MAGIC = "PERFGATE SIMULATED ENGINE: no weights, no kernels, not for a GPU"
 
 
+REFERENCE_MAGIC = "PERFGATE REFERENCE ENGINE: random weights, drawn when it is loaded"
+CPU = "cpu"
+_SEED = 1
+
+
+class ReferenceEngine(msgspec.Struct, frozen=True, kw_only=True):
+    """The text inside a reference `rank0.engine`: its weights follow from shape and seed."""
+
+    magic: str
+    spec: EngineSpec
+    profile: HardwareProfile
+    device: str
+    seed: int
+
+
 class SimulatedEngine(msgspec.Struct, frozen=True, kw_only=True):
     """The text inside a simulated `rank0.engine`: all the simulated backend needs to know."""
 
@@ -49,7 +64,7 @@ def read_simulated(directory: Path) -> SimulatedEngine:
     """
     path = directory / ENGINE_FILE
     data = path.read_bytes()
-    if not data.startswith(_opening()):
+    if not data.startswith(_opening(MAGIC)):
         msg = f"{path} is no simulated engine: only the target `sim` can serve simulated ones"
         raise BuildError(msg)
     return codec.from_json(data, SimulatedEngine, origin=str(path))
@@ -112,5 +127,33 @@ def simulated_config(spec: EngineSpec, profile: HardwareProfile, version: str) -
     }
 
 
-def _opening() -> bytes:
-    return b'{"magic":' + msgspec.json.encode(MAGIC)
+def read_reference(directory: Path) -> ReferenceEngine:
+    """Read a reference `rank0.engine`; raises BuildError for anything else."""
+    path = directory / ENGINE_FILE
+    data = path.read_bytes()
+    if not data.startswith(_opening(REFERENCE_MAGIC)):
+        msg = f"{path} is no reference engine: only the target `reference` can serve those"
+        raise BuildError(msg)
+    return codec.from_json(data, ReferenceEngine, origin=str(path))
+
+
+def write_reference(
+    directory: Path, spec: EngineSpec, profile: HardwareProfile, version: str
+) -> None:
+    """Write both files of a reference engine into an existing directory."""
+    engine = ReferenceEngine(
+        magic=REFERENCE_MAGIC,
+        spec=spec,
+        profile=profile,
+        device=CPU if profile.name == CPU else "cuda",
+        seed=_SEED,
+    )
+    config = simulated_config(spec, profile, version)
+    del config["simulated_hardware"]
+    config |= {"simulated": False, "reference_device": engine.device}
+    codec.write_atomic(directory / ENGINE_FILE, msgspec.json.encode(engine))
+    codec.write_atomic(directory / CONFIG_FILE, codec.to_pretty_json(config))
+
+
+def _opening(magic: str) -> bytes:
+    return b'{"magic":' + msgspec.json.encode(magic)

@@ -50,13 +50,27 @@ def serve(
     segment is left. Raises ServerError with the log's last lines if Triton dies or is not ready in
     time, MissingRequirementError if it cannot run here.
     """
-    if engine.target is Target.SIM:
-        prepare, patience_s = _prepare_simulated, READY_TIMEOUT_S
+    if engine.target in {Target.SIM, Target.REFERENCE}:
+        prepare, patience_s = _prepare_wheel, READY_TIMEOUT_S
     else:
         prepare, patience_s = _prepare_hardware, HARDWARE_READY_TIMEOUT_S
     plan = _wrapped(prepare(engine, serving, workdir, ports), under)
     with ExitStack() as stack:
         yield start(stack, plan, ready_timeout_s=ready_timeout_s or patience_s)
+
+
+def device_environment(target: Target) -> dict[str, str]:
+    """What the target's server needs of the GPU: by default it sees none."""
+    if target is not Target.REFERENCE:
+        return {}
+    visible = os.environ.get(VISIBLE)
+    return {
+        # The order of nvidia-smi, by which the hardware profile was chosen.
+        "CUDA_DEVICE_ORDER": "PCI_BUS_ID",
+        VISIBLE: "0" if visible is None else visible,
+        # Kernels are compiled inside Triton's stub, which must not fork a pool of its own.
+        "TORCHINDUCTOR_COMPILE_THREADS": "1",
+    }
 
 
 def start(stack: ExitStack, plan: Callable[[], Launch], *, ready_timeout_s: float) -> Server:
@@ -75,7 +89,7 @@ def _wrapped(plan: Plan, under: tuple[str, ...]) -> Plan:
     return wrapped
 
 
-def _prepare_simulated(
+def _prepare_wheel(
     engine: Engine, serving: ServingSpec, workdir: Path, wanted: Ports | None
 ) -> Plan:
     install = find_triton()
@@ -83,6 +97,7 @@ def _prepare_simulated(
     save_tokenizer(load_tokenizer(), tokenizer_dir)
     repository = write_repository(workdir, engine, serving, tokenizer_dir)
     backends = make_backend_directory(install, workdir / "backends")
+    environment = install.environment | device_environment(engine.target)
 
     def plan() -> Launch:
         ports, identity = wanted or pick_ports(), new_identity()
@@ -93,7 +108,7 @@ def _prepare_simulated(
             ports=ports,
             identity=identity,
         )
-        return _launch(engine, workdir, ports, identity, argv, install.environment)
+        return _launch(engine, workdir, ports, identity, argv, environment)
 
     return plan
 
@@ -149,7 +164,7 @@ def tokenizer_of(engine: Engine, model_folder: Path | None) -> Tokenizer:
     """
     if engine.target is Target.REMOTE and model_folder and (model_folder / TOKENIZER).is_file():
         return Tokenizer.from_file(str(model_folder / TOKENIZER))
-    if engine.target in {Target.SIM, Target.REMOTE}:
+    if engine.target in {Target.SIM, Target.REFERENCE, Target.REMOTE}:
         return load_tokenizer()
     path = read_origin(engine.directory).checkpoint / TOKENIZER
     if not path.is_file():

@@ -23,7 +23,8 @@ from perfgate.serving.llm_arguments import llm_arguments
 from perfgate.serving.tensors import Tensor
 
 _MODELS = Path(__file__).parent / "models"
-_BACKENDS = {Target.SIM: "python", Target.TRT_ENGINE: "tensorrtllm"}
+_BACKENDS = {Target.SIM: "python", Target.REFERENCE: "python", Target.TRT_ENGINE: "tensorrtllm"}
+_REFERENCE_ENGINE = (tensors.TENSORRT_LLM, Target.REFERENCE)
 # The C++ backend reads its statistics and looks for cancelled requests this often.
 _PERIOD_MS = 100
 
@@ -47,14 +48,21 @@ def write_repository(
         (folder / "1").mkdir(parents=True)
         (folder / "config.pbtxt").write_text(text_format.MessageToString(config), encoding="utf-8")
         if config.backend == "python":
-            code = tensors.LLMAPI if engine.target is Target.LLMAPI else config.name
-            shutil.copyfile(_MODELS / f"{code}.py", folder / "1" / "model.py")
+            model = _MODELS / f"{_model_file(config.name, engine.target)}.py"
+            shutil.copyfile(model, folder / "1" / "model.py")
     if engine.target is Target.LLMAPI:
         arguments = llm_arguments(
             engine.spec, serving, checkpoint=tokenizer_dir, version=tensorrt_llm
         )
         _llm_arguments_path(repository).write_bytes(codec.to_pretty_json(arguments))
     return repository
+
+
+def _model_file(name: str, target: Target) -> str:
+    """The engine is another on each target; all around it is the same."""
+    if target is Target.LLMAPI:
+        return tensors.LLMAPI
+    return f"{name}_reference" if (name, target) == _REFERENCE_ENGINE else name
 
 
 def model_configs(

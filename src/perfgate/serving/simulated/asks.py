@@ -63,7 +63,7 @@ def read_ask(given: Arrays, *, request_id: int) -> Ask:
 
 def _prompt(given: Arrays) -> npt.NDArray[np.int32]:
     if "input_ids" not in given:
-        raise UsageError("input_ids", None, "the simulated engine needs a prompt")
+        raise UsageError("input_ids", None, "the engine needs a prompt")
     rows = given["input_ids"].reshape(-1, given["input_ids"].shape[-1])
     if len(rows) != 1:
         rule = "send one prompt a request: the engine batches requests by itself"
@@ -79,14 +79,14 @@ def _prompt(given: Arrays) -> npt.NDArray[np.int32]:
 def _refuse_unsupported(given: Arrays) -> None:
     for name in _ONE_ONLY:
         if _scalar(given, name, 1) != 1:
-            rule = "the simulated engine answers with one sequence"
+            rule = "this engine answers with one sequence"
             raise UsageError(name, _scalar(given, name, 1), rule)
     for name in _NEVER:
         if _flag(given, name):
-            raise UsageError(name, True, "the simulated engine has no probabilities")  # noqa: FBT003 - the value that was sent
+            raise UsageError(name, True, "this engine returns no probabilities")  # noqa: FBT003 - the value that was sent
     for name in _NO_WORDS:
         if name in given and given[name].size:
-            rule = "the simulated engine does not look for words in its output"
+            rule = "this engine does not look for words in its output"
             raise UsageError(name, "words", rule)
 
 

@@ -16,8 +16,9 @@ import triton_python_backend_utils as pb_utils
 
 from perfgate.engines.layout import read_simulated
 from perfgate.errors import PerfGateError
+from perfgate.model import ServingSpec
 from perfgate.serving.repository import serving_spec
-from perfgate.serving.simulated.asks import read_ask
+from perfgate.serving.simulated.asks import Ask, read_ask
 from perfgate.serving.simulated.metrics import EngineMetrics
 from perfgate.serving.simulated.outbox import Outbox
 from perfgate.serving.simulated.replies import Reply, refuse
@@ -35,23 +36,23 @@ _PATIENCE_S = 1.0
 class TritonPythonModel:
     """A decoupled model: `execute` takes requests in, the engine's thread sends the responses."""
 
+    own_metrics = "perfgate_sim"
+
     def initialize(self, args: dict[str, str]) -> None:
         """Load the engine that the configuration names and start it."""
         parameters = {
             key: entry["string_value"]
             for key, entry in json.loads(args["model_config"])["parameters"].items()
         }
-        built = read_simulated(Path(parameters["gpt_model_path"]))
-        serving = serving_spec(parameters)
-        scheduler = Scheduler(built.spec, serving, vocab_size=VOCAB_SIZE)
-        cost = cost_model(built.profile, built.spec)
         self._ids = itertools.count(1)
         self._replies: dict[int, Reply] = {}
-        self._tokens_per_block = built.spec.tokens_per_block
         self._outbox = Outbox(on_error=_log)
-        self._engine = RealTimeEngine(scheduler, cost.step_seconds, emit=self._emit)
+        self._engine: Any = self._load(Path(parameters["gpt_model_path"]), serving_spec(parameters))
+        self._tokens_per_block = self._engine.stats().scheduler.tokens_per_block
         self._last_checked = 0
-        self._metrics = EngineMetrics(self._engine.stats(), version=args["model_version"])
+        self._metrics = EngineMetrics(
+            self._engine.stats(), version=args["model_version"], ours=self.own_metrics
+        )
         self._ticker = Ticker(self._tick, int(parameters["stats_check_period_ms"]) / 1000)
         self._outbox.start()
         self._engine.start()
@@ -66,10 +67,20 @@ class TritonPythonModel:
                 given = {tensor.name(): tensor.as_numpy() for tensor in request.inputs()}
                 ask = read_ask(given, request_id=request_id)
                 self._replies[request_id] = Reply(ask, sender, self._tokens_per_block)
-                self._engine.submit(ask.request)
+                self._submit(ask)
             except PerfGateError as error:
                 self._replies.pop(request_id, None)
                 refuse(sender, str(error))
+
+    def _load(self, directory: Path, serving: ServingSpec) -> Any:
+        """Make the engine, not yet started."""
+        built = read_simulated(directory)
+        scheduler = Scheduler(built.spec, serving, vocab_size=VOCAB_SIZE)
+        cost = cost_model(built.profile, built.spec)
+        return RealTimeEngine(scheduler, cost.step_seconds, emit=self._emit)
+
+    def _submit(self, ask: Ask) -> None:
+        self._engine.submit(ask.request)
 
     def finalize(self) -> None:
         """Stop the threads, patiently, but not if they wait for a Triton that has died."""

@@ -16,13 +16,13 @@ _BUCKETS = [10.0, 50.0, 100.0, 500.0, 1000.0]
 
 
 class EngineMetrics:
-    """TensorRT-LLM's metric families, and three of our own that only a simulation needs.
+    """TensorRT-LLM's metric families, and three of our own, which begin with `ours`.
 
     `perfgate_sim_gpu_utilization` stands in for `nv_gpu_utilization`, which no box without a GPU
     has; late over busy seconds tells whether the simulator kept the pace of what it simulates.
     """
 
-    def __init__(self, stats: EngineStats, *, version: str) -> None:
+    def __init__(self, stats: EngineStats, *, version: str, ours: str = "perfgate_sim") -> None:
         self._labels = {"model": TENSORRT_LLM, "version": version}
         self._families: dict[str, Any] = {}  # a metric dies with its family
         self._gauges = {
@@ -33,9 +33,9 @@ class EngineMetrics:
         self._output = self._metric(_length("output"), "HISTOGRAM", buckets=_BUCKETS)
         self._finished: deque[tuple[int, int]] = deque()
         self._utilisation = Utilisation()
-        self._busy_share = self._metric(Series("perfgate_sim_gpu_utilization"), "GAUGE")
-        self._busy = self._metric(Series("perfgate_sim_busy_seconds_total"), "COUNTER")
-        self._late = self._metric(Series("perfgate_sim_late_seconds_total"), "COUNTER")
+        self._busy_share = self._metric(Series(f"{ours}_gpu_utilization"), "GAUGE")
+        self._busy = self._metric(Series(f"{ours}_busy_seconds_total"), "COUNTER")
+        self._late = self._metric(Series(f"{ours}_late_seconds_total"), "COUNTER")
         self._counted: dict[str, float] = {}
 
     def finished(self, input_tokens: int, output_tokens: int) -> None:
@@ -60,7 +60,7 @@ class EngineMetrics:
         # Read here: Triton adds MetricFamily to the module only after it has imported the model.
         make = pb_utils.MetricFamily
         if series.family not in self._families:
-            title = "Simulated engine" if series.label else "Simulator"
+            title = "Engine" if series.label else "perfgate's own"
             self._families[series.family] = make(series.family, title, getattr(make, kind))
         category = {series.label: series.category} if series.label else {}
         return self._families[series.family].Metric(labels={**self._labels, **category}, **options)
