@@ -49,6 +49,7 @@ JUDGING = (
 )
 INPUT_OUTPUT = (
     "perfgate.engines",
+    "perfgate.reference",
     "perfgate.serving",
     "perfgate.load",
     "perfgate.records",
