@@ -155,4 +155,4 @@ def test_picked_ports_are_three_free_ones():
 
 def test_nobody_there_is_not_ready():
     """A closed port is no answer and no exception."""
-    assert not is_ready(addresses(Ports(http=1, grpc=1, metrics=1)), IDENTITY)
+    assert not is_ready(addresses(Ports(http=1, grpc=2, metrics=3)), IDENTITY)
