@@ -24,8 +24,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from perfgate.serving import guard
-from perfgate.serving.launch import pick_ports
+from perfgate.serving.launch import guarded_argv, pick_ports
 
 HERE = Path(__file__).parent
 POINT, CLIENTS = "fp8-b16-c16", 24
@@ -235,7 +234,7 @@ def _config(folder: Path, *, triton: int, exporter: int) -> Path:
 @contextmanager
 def _running(name: str, argv: list[str], folder: Path, statuses: dict[str, int]) -> Iterator[None]:
     """A server behind perfgate's guard, which ends it even if we are killed."""
-    guarded = [sys.executable, "-I", "-S", guard.__file__, f"perfgate-{name}-none-", "20", *argv]
+    guarded = guarded_argv(argv, f"perfgate-{name}-none-", 20.0)
     with (
         (folder / f"{name}.log").open("wb") as output,
         subprocess.Popen(
