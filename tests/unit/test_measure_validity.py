@@ -71,9 +71,9 @@ BROKEN = {
     "input-length": with_record(input_tokens=7),
     "client-cpu": with_audit(cpu_s=9.0, wall_s=10.0),
     "client-lag": with_audit(lag_p99_s=0.011),
-    "late-sends": with_audit(late_sends=1),
+    "late-sends": with_audit(late_sends=2),
     "simulator-lateness": with_metrics({BUSY: 1.0, LATE: 1.0}, {BUSY: 11.0, LATE: 1.3}),
-    "simulator-delivery": delivered_late(101_000_000),
+    "simulator-delivery": delivered_late(201_000_000),
     "server-tokens": with_metrics({TOKENS: 5.0}, {TOKENS: 5.0 + SENT - 1}),
 }
 
@@ -138,14 +138,14 @@ def test_every_rule_says_what_it_objects_to():
     assert all(rule.__doc__ for rule in RULES)
 
 
-def test_tokens_delivered_within_an_iteration_are_in_time():
-    """Up to one iteration, the client's next request still meets the next one."""
-    assert vetoed(delivered_late(99_000_000)) == []
+def test_tokens_delivered_within_two_iterations_are_in_time():
+    """Up to two iterations throughput stays within a percent or two of the simulated GPU's."""
+    assert vetoed(delivered_late(199_000_000)) == []
 
 
 def test_delivery_is_judged_of_simulated_engines_only():
     """A real engine's clock need not be the client's."""
-    run = delivered_late(101_000_000)
+    run = delivered_late(201_000_000)
     real = replace(run, fingerprint=replace(run.fingerprint, simulated=False))
 
     assert vetoed(real) == []
