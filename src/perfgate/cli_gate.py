@@ -37,7 +37,7 @@ def register(app: typer.Typer) -> None:
 def calibrate_host(
     *,
     target: Annotated[str, typer.Option("--target", help="As for pytest.")] = AUTO,
-    boots: Annotated[int, typer.Option("--boots", help="Server starts in this session.")] = 10,
+    boots: Annotated[int, typer.Option("--boots", help="Server starts, in one go.")] = 10,
     windows: Annotated[int, typer.Option("--windows", help="Windows of load a start.")] = 1,
     artifacts: Annotated[Path, typer.Option("--artifacts", help="Folder for the records.")] = Path(
         "artifacts"
