@@ -62,6 +62,8 @@ LONGEST = 400
 def imports(module):
     """Every module that `module` imports, by full name."""
     path = ROOT / "src" / (module.replace(".", "/") + ".py")
+    if not path.exists():
+        path = path.with_suffix("") / "__init__.py"
     found = set()
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):

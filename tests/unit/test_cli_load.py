@@ -6,7 +6,7 @@ import pytest
 from google.protobuf import text_format
 from tritonclient.grpc.model_config_pb2 import ModelConfig
 
-from perfgate.cli_load import audit, calibration_text
+from perfgate.cli.load import audit, calibration_text
 from perfgate.errors import UsageError
 from perfgate.load.calibration import Calibration
 from perfgate.load.fidelity import Errors, Fidelity

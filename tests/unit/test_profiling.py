@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from perfgate import cli, cli_profile
+from perfgate import cli
 from perfgate import rig as rig_module
 from perfgate.errors import MissingRequirementError, PerfGateError, UsageError
 from perfgate.hardware import load_profile
@@ -87,7 +87,7 @@ def bench(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(rig_module, "serve", bench.serve)
     monkeypatch.setattr(rig_module, "build", built)
-    monkeypatch.setattr(cli_profile, "settle", settled)
+    monkeypatch.setattr(cli.profile, "settle", settled)
     return bench
 
 

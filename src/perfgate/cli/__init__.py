@@ -14,13 +14,9 @@ import typer
 from perfgate import (
     artifacts,
     baselines,
-    cli_baseline,
-    cli_gate,
-    cli_load,
-    cli_profile,
-    cli_serve,
     codec,
 )
+from perfgate.cli import baseline, gate, load, profile, serve
 from perfgate.errors import MissingRequirementError, PerfGateError, UsageError
 from perfgate.exports import formats
 from perfgate.exports.annotations import lines_of
@@ -65,11 +61,11 @@ app = typer.Typer(
 )
 baseline_app = typer.Typer(no_args_is_help=True, help="The expected numbers, kept under review.")
 app.add_typer(baseline_app, name="baseline")
-cli_load.register(app)
-cli_profile.register(app)
-cli_serve.register(app)
-cli_gate.register(app)
-cli_baseline.register(baseline_app)
+load.register(app)
+profile.register(app)
+serve.register(app)
+gate.register(app)
+baseline.register(baseline_app)
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for a machine to read.")]
 Folder = Annotated[Path, typer.Argument(help="The --artifacts folder of a finished run.")]

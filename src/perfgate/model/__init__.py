@@ -1,0 +1,111 @@
+"""The glossary: every noun of perfgate, in the order in which a measurement flows.
+
+    EngineSpec --build--> Engine --serve--> Server
+    Workload + Server --run--> LoadRun --measure--> Measurement
+    Measurement + Baseline + Policy --judge--> Judgement --render--> Report
+
+All are frozen values. Times inside records are integer nanoseconds of the monotonic clock
+(`time.perf_counter_ns`); derived quantities are floats in the unit that ends the field's name.
+"""
+
+from __future__ import annotations
+
+from perfgate.model.baseline import (
+    Baseline,
+    Cell,
+    Lowering,
+    Ratchet,
+    RunSample,
+)
+from perfgate.model.engine import (
+    Engine,
+    Server,
+)
+from perfgate.model.measurement import (
+    Attribution,
+    Distribution,
+    Measurement,
+    Phase,
+    ResourceUse,
+    Veto,
+)
+from perfgate.model.policy import (
+    MOST_PRIMARY,
+    PairedPolicy,
+    Policy,
+)
+from perfgate.model.record import (
+    ClientAudit,
+    Fingerprint,
+    GpuSample,
+    LoadRun,
+    RequestRecord,
+    RequestStatus,
+    ServerSample,
+    ServerTimings,
+    Telemetry,
+)
+from perfgate.model.spec import (
+    BatchingStrategy,
+    Claim,
+    Comparison,
+    ComparisonKind,
+    EngineSpec,
+    OperatingPoint,
+    Precision,
+    Sampling,
+    SchedulerPolicy,
+    ServingSpec,
+    Target,
+    Workload,
+)
+from perfgate.model.verdict import (
+    Finding,
+    Judgement,
+    RunInfo,
+    Verdict,
+)
+
+__all__ = [
+    "MOST_PRIMARY",
+    "Attribution",
+    "Baseline",
+    "BatchingStrategy",
+    "Cell",
+    "Claim",
+    "ClientAudit",
+    "Comparison",
+    "ComparisonKind",
+    "Distribution",
+    "Engine",
+    "EngineSpec",
+    "Finding",
+    "Fingerprint",
+    "GpuSample",
+    "Judgement",
+    "LoadRun",
+    "Lowering",
+    "Measurement",
+    "OperatingPoint",
+    "PairedPolicy",
+    "Phase",
+    "Policy",
+    "Precision",
+    "Ratchet",
+    "RequestRecord",
+    "RequestStatus",
+    "ResourceUse",
+    "RunInfo",
+    "RunSample",
+    "Sampling",
+    "SchedulerPolicy",
+    "Server",
+    "ServerSample",
+    "ServerTimings",
+    "ServingSpec",
+    "Target",
+    "Telemetry",
+    "Verdict",
+    "Veto",
+    "Workload",
+]

@@ -1,0 +1,158 @@
+"""What is recorded while load is sent; times are integer nanoseconds of the monotonic clock."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from perfgate.model.spec import OperatingPoint, Target
+
+
+class RequestStatus(StrEnum):
+    """How a request ended."""
+
+    OK = "ok"
+    ERROR = "error"
+    DEADLINE = "deadline"
+    UNFINISHED = "unfinished"  # still in flight when the load was stopped: no fault of anybody's
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerTimings:
+    """The engine's own stamps of one request, in nanoseconds of the server's monotonic clock."""
+
+    arrival_ns: int
+    first_scheduled_ns: int
+    first_token_ns: int
+    last_token_ns: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RequestRecord:
+    """One request as the client saw it.
+
+    `arrivals_ns[i]` is when the i-th response message with tokens came in and `tokens[i]` how many
+    tokens it held, by the server's own count. `due_ns` is when the request should have been sent
+    (for a closed loop: when the client's slot became free), `sent_ns` when it was.
+    """
+
+    index: int
+    client: int
+    due_ns: int
+    sent_ns: int
+    finished_ns: int
+    status: RequestStatus
+    arrivals_ns: tuple[int, ...] = ()
+    tokens: tuple[int, ...] = ()
+    input_tokens: int | None = None
+    expected_output_tokens: int
+    error: str = ""
+    server: ServerTimings | None = None
+
+    @property
+    def output_tokens(self) -> int:
+        """Tokens received, by the server's own count."""
+        return sum(self.tokens)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClientAudit:
+    """What the load client knows of its own failings during a run."""
+
+    cpu_s: float
+    wall_s: float
+    messages: int
+    lag_p99_s: float
+    lag_max_s: float
+    late_sends: int
+    involuntary_switches: int
+
+    @property
+    def cpu_share(self) -> float:
+        """The share of one core that the client used."""
+        return self.cpu_s / self.wall_s if self.wall_s else 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fingerprint:
+    """Everything that may change a number; runs that differ in `identity` are not comparable.
+
+    `context` is recorded for the reader and never compared.
+    """
+
+    hardware: str
+    target: Target
+    simulated: bool
+    identity: dict[str, str] = field(default_factory=dict)
+    context: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GpuSample:
+    """The GPU at one moment, by NVML; None is what it does not report.
+
+    `utilization` is a share of the time, `slowdowns` name the faults that held the clocks down,
+    `pids` are the processes that compute on it.
+    """
+
+    at_ns: int
+    utilization: float | None = None
+    sm_clock_mhz: int | None = None
+    power_w: float | None = None
+    temperature_c: int | None = None
+    slowdowns: tuple[str, ...] | None = None
+    pids: tuple[int, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerSample:
+    """The server at one moment, by Triton's metrics; None is what it does not export.
+
+    `kv_cache` and `gpu_utilization` are shares, `active` and `waiting` numbers of requests.
+    """
+
+    at_ns: int
+    kv_cache: float | None = None
+    active: float | None = None
+    waiting: float | None = None
+    gpu_utilization: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Telemetry:
+    """GPU and server while the load ran, sampled every `period_s`.
+
+    `pids_before` computed on the GPU before the server was booted, `pids_at_start` when the load
+    began; `faults` say what could not be sampled, and why.
+    """
+
+    period_s: float
+    gpu: tuple[GpuSample, ...] = ()
+    server: tuple[ServerSample, ...] = ()
+    sm_clock_max_mhz: int | None = None
+    pids_before: tuple[int, ...] = ()
+    pids_at_start: tuple[int, ...] = ()
+    process_names: dict[str, str] = field(default_factory=dict)
+    skipped: int = 0
+    faults: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadRun:
+    """All that one load left behind: enough to measure and judge it again without the server.
+
+    `marks_ns` are the bounds of the rounds: round i lies between mark i and mark i + 1.
+    `server_before` and `server_after` are Triton's metrics by full series name. `telemetry` is
+    None where nothing was watched, as in runs stored before there was any.
+    """
+
+    point: OperatingPoint
+    fingerprint: Fingerprint
+    started_at: str
+    marks_ns: tuple[int, ...]
+    records: tuple[RequestRecord, ...]
+    audit: ClientAudit
+    server_before: dict[str, float] = field(default_factory=dict)
+    server_after: dict[str, float] = field(default_factory=dict)
+    telemetry: Telemetry | None = None
+    faults: tuple[str, ...] = ()

@@ -1,0 +1,183 @@
+"""What is asked for: engines, serving, workloads, points and claims."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from perfgate.errors import UsageError
+from perfgate.model.checks import require_all_positive, require_name, require_positive
+
+
+class Target(StrEnum):
+    """What stands behind Triton."""
+
+    TRT_ENGINE = "trt-engine"
+    LLMAPI = "llmapi"
+    SIM = "sim"
+    REFERENCE = "reference"
+    REMOTE = "remote"
+
+
+class Precision(StrEnum):
+    """Number format of the engine's GEMM layers."""
+
+    FP16 = "fp16"
+    FP8 = "fp8"
+
+
+class SchedulerPolicy(StrEnum):
+    """How TensorRT-LLM admits requests when KV-cache blocks run short."""
+
+    GUARANTEED_NO_EVICT = "guaranteed_no_evict"
+    MAX_UTILIZATION = "max_utilization"
+
+
+class BatchingStrategy(StrEnum):
+    """Whether requests join and leave the running batch (in-flight) or wait for all of it (V1)."""
+
+    INFLIGHT = "inflight_fused_batching"
+    STATIC = "V1"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineSpec:
+    """What an engine build is asked for: everything that changes the engine file."""
+
+    model: str
+    precision: Precision
+    max_batch_size: int
+    max_input_len: int
+    max_seq_len: int
+    max_num_tokens: int
+    tokens_per_block: int = 32
+    context_fmha: bool = True
+
+    def __post_init__(self) -> None:
+        """Refuse sizes no engine can have."""
+        require_name("model", self.model)
+        for name in (
+            "max_batch_size",
+            "max_input_len",
+            "max_seq_len",
+            "max_num_tokens",
+            "tokens_per_block",
+        ):
+            require_positive(name, getattr(self, name))
+        if self.max_seq_len <= self.max_input_len:
+            rule = f"it must exceed max_input_len ({self.max_input_len}) to leave room for output"
+            raise UsageError("max_seq_len", self.max_seq_len, rule)
+
+    @property
+    def name(self) -> str:
+        """A short name for tables, such as `fp8-b192` or `fp16-b16-nofmha`."""
+        suffix = "" if self.context_fmha else "-nofmha"
+        return f"{self.precision}-b{self.max_batch_size}{suffix}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServingSpec:
+    """How the engine is scheduled while it serves: the engine file stays the same."""
+
+    kv_cache_tokens: int
+    scheduler_policy: SchedulerPolicy = SchedulerPolicy.GUARANTEED_NO_EVICT
+    batching: BatchingStrategy = BatchingStrategy.INFLIGHT
+    chunked_context: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse a KV cache of no size: on unified memory it must be pinned, never guessed."""
+        require_positive("kv_cache_tokens", self.kv_cache_tokens)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Workload:
+    """Closed-loop load: `concurrency` clients, each with one request in flight at all times."""
+
+    concurrency: int
+    isl: int
+    osl: int
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Refuse a load of nothing."""
+        for name in ("concurrency", "isl", "osl"):
+            require_positive(name, getattr(self, name))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sampling:
+    """How much of the steady state is measured: `rounds` windows of `round_requests` each.
+
+    Before them each client ends `ramp` requests. One fills the engine; where requests queue, the
+    queue takes a second to build up.
+    """
+
+    rounds: int
+    round_requests: int
+    ramp: int = 1
+
+    def __post_init__(self) -> None:
+        """Refuse to measure nothing."""
+        require_positive("rounds", self.rounds)
+        require_positive("round_requests", self.round_requests)
+        require_positive("ramp", self.ramp)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claim:
+    """What a source says a point reaches: the floor and ceiling a first baseline starts from."""
+
+    floor_tok_s: float | None = None
+    ceiling_p95_s: float | None = None
+    source: str
+
+    def __post_init__(self) -> None:
+        """Refuse a claim of nothing."""
+        require_all_positive(self, "floor_tok_s", "ceiling_p95_s")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OperatingPoint:
+    """One engine under one load, with a name that tests, tables and baselines share.
+
+    A point that is not `gated` has no baseline of its own: it is measured to be compared with
+    another point of the same run.
+    """
+
+    id: str
+    engine: EngineSpec
+    serving: ServingSpec
+    workload: Workload
+    sampling: Sampling
+    claim: Claim | None = None
+    gated: bool = True
+
+    def __post_init__(self) -> None:
+        """Refuse a point whose requests cannot fit its engine."""
+        require_name("id", self.id)
+        if self.workload.isl > self.engine.max_input_len:
+            rule = (
+                f"engine {self.engine.name} takes at most {self.engine.max_input_len} input tokens"
+            )
+            raise UsageError("isl", self.workload.isl, rule)
+        if self.workload.isl + self.workload.osl > self.engine.max_seq_len:
+            rule = f"isl + osl must fit the engine's max_seq_len ({self.engine.max_seq_len})"
+            raise UsageError("osl", self.workload.osl, rule)
+
+
+class ComparisonKind(StrEnum):
+    """What two points measured in one run are asked about each other."""
+
+    SPEEDUP = "speedup"  # the first reaches a stated multiple of the second's throughput
+    EQUAL_TPOT = "equal-tpot"  # both decode equally fast
+    STARVED = "starved"  # the first shows a batch too small for its load, the second does not
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Comparison:
+    """A question about two points of the same run; its thresholds stand in the Policy."""
+
+    id: str
+    kind: ComparisonKind
+    point: str
+    against: str
