@@ -1,20 +1,29 @@
-"""Break each flag, tensor and parameter name once, and see that some unit test notices.
+"""Break each flag, tensor, type and parameter name once, and see that some unit test notices.
 
-    python tests/mutations.py [--jobs 2] [--only NAME]
+    python tests/mutations.py [--jobs 2] [--only NAME] [--journal FILE]
 
-Works on copies; the tree itself is not touched. Prints every name whose loss nobody noticed and
-ends with status 1 if there is one.
+Works on copies; the tree itself is not touched. A name counts as noticed if a test fails that
+passes without the mutation. What breaks so early that no test is reached is counted apart, as is
+what never ends. Prints every name whose loss nobody noticed and ends with status 1 if there is one.
+With a journal, a run that was interrupted goes on where it stopped, as long as the sources are the
+same.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
+import hashlib
+import json
 import os
 import re
 import shutil
+import signal
 import sys
 import tempfile
-from dataclasses import dataclass
+import time
+from collections import Counter
+from dataclasses import asdict, dataclass
 from importlib import import_module
 from pathlib import Path
 
@@ -23,34 +32,47 @@ import pytest
 ROOT = Path(__file__).parents[1]
 PARTS = ("src", "tests", "fixtures", "hardware", "docs", "baselines")
 FILES = ("conftest.py", "pyproject.toml", "points.toml", "policy.toml", "trtllm.toml")
-TYPES = {"INT32", "INT64", "UINT64", "FP32", "BOOL", "STRING"}
+# What a type becomes: another that protobuf knows as well.
+TYPES = {
+    "INT32": "INT64",
+    "INT64": "INT32",
+    "UINT64": "INT64",
+    "FP32": "FP16",
+    "BOOL": "INT32",
+    "STRING": "INT32",
+}
 FLAG = re.compile(r'"(--[a-z][a-z0-9_-]+)')
-NAME = re.compile(r'"([A-Za-z_]{2,})"')
+NAME = re.compile(r'"([A-Za-z_][A-Za-z0-9_]+)"')
 FIELD = re.compile(r'"(?:\{_[A-Z]+\}\.)?([A-Za-z0-9_.]{2,})"')
 KEY = re.compile(r'"([A-Za-z_]{2,})":')
-
-# Imported once, before every fork.
-for library in ("numpy", "msgspec", "tokenizers", "typer", "filelock", "packaging"):
-    import_module(library)
-import_module("tritonclient.grpc.model_config_pb2")
+VALUE = re.compile(r'": "([A-Za-z0-9_]+)"')
 
 # Which names of which file are broken, and which tests must notice.
 TARGETS = (
     ("engines/commands.py", FLAG, ("engines_commands", "plan")),
+    ("engines/commands.py", VALUE, ("engines_commands", "plan")),
     ("engines/containers.py", FLAG, ("engines_containers",)),
     ("serving/command.py", FLAG, ("serving_command",)),
     ("serving/tensors.py", NAME, ("serving_repository", "plan", "serving_models_llmapi")),
     ("serving/repository.py", KEY, ("serving_repository", "plan", "serving_models_llmapi")),
+    ("serving/repository.py", VALUE, ("serving_repository", "plan", "serving_models_llmapi")),
     ("serving/llm_arguments.py", KEY, ("serving_models_llmapi",)),
+    ("serving/llm_arguments.py", VALUE, ("serving_models_llmapi",)),
     ("serving/models/llmapi.py", NAME, ("serving_models_llmapi",)),
     ("serving/models/preprocessing.py", NAME, ("serving_models",)),
     ("serving/models/postprocessing.py", NAME, ("serving_models",)),
     ("serving/simulated/asks.py", NAME, ("serving_simulated_asks",)),
     ("engines/inspect.py", FIELD, ("engines_inspect",)),
     ("engines/llmapi.py", FIELD, ("engines_llmapi",)),
+    ("observe/nsys.py", FLAG, ("profiling",)),
 )
-# Names that mean nothing outside the process.
-UNSEEN = {"llm", "cancellation", "replace", "LLM", "llmapi", "words", "NOTHING"}
+# Names whose change changes nothing that anyone outside could see, and why.
+EQUIVALENT = {
+    ("serving/models/llmapi.py", "llm"): "the name of a thread",
+    ("serving/models/llmapi.py", "cancellation"): "the name of a thread",
+    ("serving/tensors.py", "llmapi"): "a key of our own tables; Triton knows the model by another",
+}
+PATIENCE_S = 120
 
 
 @dataclass(frozen=True)
@@ -65,7 +87,21 @@ class Mutation:
     def apply(self, text):
         """The file with that one name changed."""
         end = self.start + len(self.name)
-        return text[: self.start] + self.name + "x" + text[end:]
+        return text[: self.start] + TYPES.get(self.name, f"{self.name}x") + text[end:]
+
+    @property
+    def key(self):
+        """Where it is; the same as long as the sources are."""
+        return f"{self.file}:{self.start}"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How the tests ended: `noticed`, `unnoticed`, `at import` or `never ended`, and who noticed."""
+
+    key: str
+    end: str
+    who: str = ""
 
 
 def mutations(only):
@@ -76,7 +112,7 @@ def mutations(only):
         offset = len(text) - len(code)
         for found in pattern.finditer(_without_prose(code)):
             name = found[1]
-            if name not in TYPES | UNSEEN and (only is None or only in name):
+            if (file, name) not in EQUIVALENT and (only is None or only in name):
                 yield Mutation(file, offset + found.start(1), name, tests)
 
 
@@ -98,50 +134,121 @@ def copy_tree(folder):
     return folder
 
 
-def survives(mutation, tree):
-    """Whether all tests pass although the name is broken."""
+def outcome(mutation, tree):
+    """What the tests make of the broken name; the file is as it was afterwards, its times too."""
     path = tree / "src" / "perfgate" / mutation.file
-    text = path.read_text()
+    text, times = path.read_text(), path.stat()
     path.write_text(mutation.apply(text))
+    # Of another second than any compiled file, whatever its size.
+    os.utime(path, (0, 0))
     try:
-        return passes(tree, mutation.tests)
+        status, who = run_tests(tree, mutation.tests)
     finally:
         path.write_text(text)
+        os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
+    ends = {pytest.ExitCode.OK: "unnoticed", pytest.ExitCode.TESTS_FAILED: "noticed"}
+    return Outcome(mutation.key, "never ended" if status is None else ends.get(status, "at import"), who)
 
 
-def passes(tree, tests):
-    """Whether the tests pass in that tree.
+class Tell:
+    """A pytest plugin that tells the first test that failed, and in the end what was imported."""
+
+    def __init__(self, pipe):
+        self.pipe = pipe
+
+    def pytest_runtest_logreport(self, report):
+        """Tell of a failure at once: the run stops there."""
+        if report.failed:
+            self.pipe.write(f"failed {report.nodeid}\n")
+
+    def pytest_unconfigure(self):
+        """Tell of the libraries, so that they need be imported only once."""
+        for name, module in list(sys.modules.items()):
+            if "site-packages" in (getattr(module, "__file__", None) or ""):
+                self.pipe.write(f"import {name}\n")
+
+
+def run_tests(tree, tests, *, compiled=False):
+    """The status of the tests in that tree, None if they never end, and the first that failed.
 
     In a fork that has not imported perfgate yet, but all that it imports: starting Python for each
-    name would take most of the time.
+    name would take most of the time. `compiled` says to leave compiled files for the next run.
     """
+    told = tree / "told"
     child = os.fork()
     if not child:
-        with Path(os.devnull).open("w") as nowhere:
-            os.dup2(nowhere.fileno(), 1)
-            os.dup2(nowhere.fileno(), 1)
-            os.dup2(nowhere.fileno(), 2)
-        os.chdir(tree)
-        os.environ["PYTHONPATH"] = f"{tree / 'src'}:{tree}"
-        sys.path[:0] = [str(tree / "src"), str(tree)]
-        sys.dont_write_bytecode = True
-        files = [f"tests/unit/test_{name}.py" for name in tests]
-        # The suite's own plugins need not be loaded.
-        options = ["-q", "-x", "-p", "no:cacheprovider", "--confcutdir=tests/unit"]
-        os._exit(pytest.main([*options, *files]))
-    return not os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        _become_pytest(tree, tests, told, compiled=compiled)
+    deadline = time.monotonic() + PATIENCE_S
+    while not (ended := os.waitpid(child, os.WNOHANG))[0]:
+        if time.monotonic() > deadline:
+            os.killpg(child, signal.SIGKILL)
+            os.waitpid(child, 0)
+            return None, ""
+        time.sleep(0.01)
+    lines = told.read_text().splitlines() if told.exists() else []
+    failed = [line.removeprefix("failed ") for line in lines if line.startswith("failed ")]
+    if compiled:
+        _import_all(line.removeprefix("import ") for line in lines if line.startswith("import "))
+    return os.waitstatus_to_exitcode(ended[1]), failed[0] if failed else ""
 
 
-def work(share, tree):
-    """Break one name after the other; the exit status is how many nobody noticed."""
-    unnoticed = 0
+def _become_pytest(tree, tests, told, *, compiled):
+    os.setpgid(0, 0)
+    with Path(os.devnull).open("w") as nowhere:
+        os.dup2(nowhere.fileno(), 1)
+        os.dup2(nowhere.fileno(), 2)
+    os.chdir(tree)
+    os.environ["PYTHONPATH"] = f"{tree / 'src'}:{tree}"
+    sys.path[:0] = [str(tree / "src"), str(tree)]
+    sys.dont_write_bytecode = not compiled
+    files = [f"tests/unit/test_{name}.py" for name in tests]
+    # The suite's own plugins need not be loaded.
+    options = ["-q", "-x", "-p", "no:cacheprovider", "--confcutdir=tests/unit"]
+    # Imported before pytest could rewrite their assertions, which are no business of ours.
+    options += ["-W", "ignore::pytest.PytestAssertRewriteWarning"]
+    status = 70
+    try:
+        with told.open("w") as pipe:
+            status = pytest.main([*options, *files], plugins=[Tell(pipe)])
+    finally:
+        os._exit(status)
+
+
+def _import_all(names):
+    for name in names:
+        with contextlib.suppress(Exception):
+            import_module(name)
+
+
+def work(share, tree, journal):
+    """Break one name after the other and write down what came of it."""
     for done, mutation in enumerate(share, start=1):
-        if survives(mutation, tree):
-            unnoticed += 1
-            say(f"nobody noticed: {mutation.name} in {mutation.file}")
+        found = outcome(mutation, tree)
+        with journal.open("a") as file:
+            file.write(f"{json.dumps(asdict(found))}\n")
+        if found.end != "noticed":
+            say(f"{found.end}: {mutation.name} in {mutation.file} {found.who}")
         if done % 25 == 0:
             say(f"{done} of {len(share)}")
-    os._exit(min(unnoticed, 255))
+    os._exit(0)
+
+
+def digest(tree):
+    """Names the sources: a journal of others is of no use."""
+    total = hashlib.sha256()
+    for path in sorted(path for path in tree.rglob("*") if path.is_file()):
+        total.update(f"{path.relative_to(tree)}\0".encode() + path.read_bytes())
+    return total.hexdigest()
+
+
+def read_journal(path, sources):
+    """The outcomes so far, by key; none if the journal is of other sources."""
+    lines = path.read_text().splitlines() if path.exists() else []
+    if not lines or lines[0] != sources:
+        path.write_text(f"{sources}\n")
+        return {}
+    known = [Outcome(**json.loads(line)) for line in lines[1:]]
+    return {one.key: one for one in known}
 
 
 def main():
@@ -149,21 +256,36 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--only", help="names that contain this")
+    parser.add_argument("--journal", type=Path, help="go on from this file")
     options = parser.parse_args()
     planned = list(mutations(options.only))
     with tempfile.TemporaryDirectory() as folder:
         trees = [copy_tree(Path(folder) / str(job)) for job in range(options.jobs)]
-        everything = tuple(dict.fromkeys(name for one in planned for name in one.tests))
-        if not passes(trees[0], everything):
-            sys.exit("the tests fail without any mutation")
-        children = []
-        for job, tree in enumerate(trees):
-            if not (child := os.fork()):
-                work(planned[job :: options.jobs], tree)
-            children.append(child)
-        unnoticed = sum(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children)
-    say(f"{len(planned)} names broken one by one, {unnoticed} unnoticed")
-    sys.exit(bool(unnoticed))
+        journal = options.journal or Path(folder) / "journal"
+        sources = digest(trees[0])
+        known = read_journal(journal, sources)
+        left = [mutation for mutation in planned if mutation.key not in known]
+        run_children(left, trees, journal)
+        known = read_journal(journal, sources)
+    ends = Counter(known[mutation.key].end for mutation in planned)
+    told = ", ".join(f"{count} {end}" for end, count in sorted(ends.items()))
+    say(f"{len(planned)} names broken one by one: {told}; {len(EQUIVALENT)} equivalent, left out")
+    sys.exit(ends["noticed"] + ends["at import"] < len(planned))
+
+
+def run_children(left, trees, journal):
+    """Share the mutations out; each tree is compiled and seen to pass before it is broken."""
+    everything = tuple(dict.fromkeys(name for one in left for name in one.tests))
+    for tree in trees if left else ():
+        if (found := run_tests(tree, everything, compiled=True))[0] != pytest.ExitCode.OK:
+            sys.exit(f"the tests fail without any mutation: {found}")
+    children = []
+    for job, tree in enumerate(trees):
+        if not (child := os.fork()):
+            work(left[job :: len(trees)], tree, journal)
+        children.append(child)
+    for child in children:
+        os.waitpid(child, 0)
 
 
 def say(line):
