@@ -8,7 +8,7 @@ import pytest
 
 from perfgate.measure.measure import measure
 from perfgate.measure.validity import RULES, only_disturbed
-from perfgate.model import Policy, RequestStatus, Sampling, ServerTimings
+from perfgate.model import Policy, RequestStatus, Sampling, ServerTimings, Target
 from tests.unit.factories import a_point, a_steady_run
 
 pytestmark = pytest.mark.unit
@@ -160,3 +160,25 @@ def test_a_second_try_is_for_disturbances_alone():
     assert not only_disturbed(wrong)
     assert not only_disturbed((*disturbed, *wrong))
     assert not only_disturbed(())
+
+
+def with_kv_cache(blocks, tokens_per=32, target=Target.TRT_ENGINE):
+    """The clean run on an engine whose cache has so many blocks."""
+    series = 'nv_trt_llm_kv_cache_block_metrics{{kv_cache_block_type="{}",model="tensorrt_llm"}}'
+    gauges = {series.format("max"): blocks, series.format("tokens_per"): tokens_per}
+    fingerprint = replace(CLEAN.fingerprint, target=target)
+    return replace(with_metrics({}, gauges), fingerprint=fingerprint)
+
+
+@pytest.mark.parametrize(
+    ("blocks", "rules"), [(2048, []), (2049, []), (2047, ["kv-cache-size"]), (0, [])]
+)
+def test_a_kv_cache_smaller_than_pinned_is_no_measurement(blocks, rules):
+    """65536 tokens are 2048 blocks; fewer would be a point of another size. Nothing said, no veto."""
+    assert POINT.serving.kv_cache_tokens == 65536
+    assert vetoed(with_kv_cache(blocks)) == rules
+
+
+def test_a_cache_that_is_not_ours_may_have_any_size():
+    """A server that already runs was not told how many tokens to hold."""
+    assert vetoed(with_kv_cache(1, target=Target.REMOTE)) == []

@@ -16,7 +16,7 @@ from perfgate.measure.gpu_validity import gpu_vetoes
 from perfgate.measure.metrics import REQUEST_RATE, residence_s
 from perfgate.measure.steady import steadiness
 from perfgate.measure.window import Window
-from perfgate.model import LoadRun, Policy, RequestStatus, Veto
+from perfgate.model import LoadRun, Policy, RequestStatus, Target, Veto
 
 MAX_LATE_SENDS = 0.02
 MIN_DELIVERY_S = 0.05
@@ -39,6 +39,7 @@ DISTURBANCES = frozenset(
 _LATE = "perfgate_sim_late_seconds_total"
 _BUSY = "perfgate_sim_busy_seconds_total"
 _SERVER_TOKENS = "nv_llm_output_token_len_sum"
+_KV_CACHE = "nv_trt_llm_kv_cache_block_metrics"
 _FAILED = (RequestStatus.ERROR, RequestStatus.DEADLINE)
 
 
@@ -262,6 +263,27 @@ def server_tokens(evidence: Evidence) -> Veto | None:
     )
 
 
+def kv_cache_size(evidence: Evidence) -> Veto | None:
+    """The engine's KV cache holds fewer tokens than the point pins it to.
+
+    TensorRT-LLM takes the lesser of the pinned tokens and a share of free memory, and says
+    nothing: on unified memory the page cache decides.
+    """
+    run = evidence.run
+    blocks, tokens_per = _kv_cache(run, "max"), _kv_cache(run, "tokens_per")
+    if run.fingerprint.target == Target.REMOTE or not blocks or not tokens_per:
+        return None  # how another server is run is not ours to say
+    asked = run.point.serving.kv_cache_tokens
+    if blocks >= asked // tokens_per:
+        return None
+    return Veto(
+        rule="kv-cache-size",
+        message=f"the KV cache holds {blocks * tokens_per:.0f} tokens ({blocks:.0f} blocks of"
+        f" {tokens_per:.0f}), but kv_cache_tokens is {asked}: free memory was short when Triton"
+        " started",
+    )
+
+
 def no_steady_state(evidence: Evidence) -> Veto | None:
     """The throughput never settled: it drifted, or its warm-up took over half of the window."""
     drift, limit = steadiness(evidence.window).drift(), evidence.policy.max_drift
@@ -288,6 +310,7 @@ RULES = (
     simulator_lateness,
     simulator_delivery,
     server_tokens,
+    kv_cache_size,
     no_steady_state,
 )
 
@@ -298,3 +321,15 @@ def _growth(run: LoadRun, family: str) -> float | None:
     if not series:
         return None
     return sum(run.server_after[name] - run.server_before.get(name, 0.0) for name in series)
+
+
+def _kv_cache(run: LoadRun, category: str) -> float | None:
+    """The gauge of that category after the load; None if the server does not export it."""
+    return next(
+        (
+            value
+            for series, value in run.server_after.items()
+            if series.partition("{")[0] == _KV_CACHE and f'="{category}"' in series
+        ),
+        None,
+    )
