@@ -72,6 +72,11 @@ EQUIVALENT = {
     ("serving/models/llmapi.py", "cancellation"): "the name of a thread",
     ("serving/tensors.py", "llmapi"): "a key of our own tables; Triton knows the model by another",
 }
+ENDS = {
+    pytest.ExitCode.OK: "unnoticed",
+    pytest.ExitCode.TESTS_FAILED: "noticed",
+    None: "never ended",
+}
 PATIENCE_S = 120
 
 
@@ -97,7 +102,7 @@ class Mutation:
 
 @dataclass(frozen=True)
 class Outcome:
-    """How the tests ended: `noticed`, `unnoticed`, `at import` or `never ended`, and who noticed."""
+    """How the tests ended: `noticed`, `unnoticed`, `at import`, `never ended`; and who noticed."""
 
     key: str
     end: str
@@ -147,7 +152,9 @@ def outcome(mutation, tree):
         path.write_text(text)
         os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
     ends = {pytest.ExitCode.OK: "unnoticed", pytest.ExitCode.TESTS_FAILED: "noticed"}
-    return Outcome(mutation.key, "never ended" if status is None else ends.get(status, "at import"), who)
+    return Outcome(
+        mutation.key, "never ended" if status is None else ends.get(status, "at import"), who
+    )
 
 
 class Tell:
@@ -260,12 +267,14 @@ def main():
     options = parser.parse_args()
     planned = list(mutations(options.only))
     with tempfile.TemporaryDirectory() as folder:
-        trees = [copy_tree(Path(folder) / str(job)) for job in range(options.jobs)]
+        tree = copy_tree(Path(folder) / "0")
         journal = options.journal or Path(folder) / "journal"
-        sources = digest(trees[0])
+        sources = digest(tree)
         known = read_journal(journal, sources)
         left = [mutation for mutation in planned if mutation.key not in known]
-        run_children(left, trees, journal)
+        if left:
+            require_passing(left, tree)
+            run_children(left, [tree, *more_trees(tree, options.jobs)], journal)
         known = read_journal(journal, sources)
     ends = Counter(known[mutation.key].end for mutation in planned)
     told = ", ".join(f"{count} {end}" for end, count in sorted(ends.items()))
@@ -273,12 +282,21 @@ def main():
     sys.exit(ends["noticed"] + ends["at import"] < len(planned))
 
 
-def run_children(left, trees, journal):
-    """Share the mutations out; each tree is compiled and seen to pass before it is broken."""
+def require_passing(left, tree):
+    """End unless all tests pass in the tree as it is; leaves it compiled."""
     everything = tuple(dict.fromkeys(name for one in left for name in one.tests))
-    for tree in trees if left else ():
-        if (found := run_tests(tree, everything, compiled=True))[0] != pytest.ExitCode.OK:
-            sys.exit(f"the tests fail without any mutation: {found}")
+    if (found := run_tests(tree, everything, compiled=True))[0] != pytest.ExitCode.OK:
+        sys.exit(f"the tests fail without any mutation: {found}")
+
+
+def more_trees(tree, jobs):
+    """Copies of the tree for the other jobs, compiled files and all."""
+    for job in range(1, jobs):
+        yield shutil.copytree(tree, tree.with_name(str(job)))
+
+
+def run_children(left, trees, journal):
+    """Share the mutations out among as many processes as there are trees."""
     children = []
     for job, tree in enumerate(trees):
         if not (child := os.fork()):
