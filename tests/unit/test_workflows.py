@@ -70,10 +70,28 @@ def test_all_workflows_are_there():
 
 def test_one_job_owns_the_gpu():
     """Runs queue up behind each other on the labelled runner; none is cancelled half way."""
+    job = workflow("perf.yml")["jobs"]["measure"]
+
+    assert job["concurrency"] == {"group": "gb10", "cancel-in-progress": False}
+    assert {"self-hosted", "gb10"} <= set(job["runs-on"])
+
+
+def test_a_run_that_measures_nothing_does_not_queue():
+    """GitHub keeps one run waiting: any label on a pull request would push a real one away."""
     perf = workflow("perf.yml")
 
-    assert perf["concurrency"] == {"group": "gb10", "cancel-in-progress": False}
-    assert {"self-hosted", "gb10"} <= set(perf["jobs"]["measure"]["runs-on"])
+    assert "concurrency" not in perf
+    assert "if" in perf["jobs"]["measure"]
+
+
+def test_what_an_earlier_run_left_is_gone_before_anything_can_fail(tmp_path):
+    """The workspace outlives a run: an old exit code would have a broken job queued again."""
+    first = workflow("perf.yml")["jobs"]["measure"]["steps"][0]
+    (tmp_path / "artifacts").mkdir()
+    (tmp_path / "artifacts" / "exit-code").write_text("4\n")
+
+    assert bash(first["run"], tmp_path).returncode == 0
+    assert not (tmp_path / "artifacts").exists()
 
 
 def test_the_container_is_pinned_and_told():
