@@ -51,6 +51,11 @@ def test_the_python_backend_answers_through_few_threads():
     assert 1 <= RESPONSE_THREADS <= 8
 
 
+def test_the_server_tells_its_own_percentiles():
+    """The only P95 that Triton itself knows; off unless asked for."""
+    assert value("--metrics-config") == "summary_latencies=true"
+
+
 def test_the_repository_is_taken_as_it_was_rendered():
     """Triton completes no configuration: what was checked is what runs."""
     assert value("--model-repository") == "/r/models"
