@@ -7,7 +7,7 @@ import pytest
 
 from perfgate.engines import commands
 from perfgate.engines.commands import Workshop, container_tools
-from perfgate.errors import MissingRequirementError
+from perfgate.errors import MissingRequirementError, UsageError
 from perfgate.model import EngineSpec, Precision
 from perfgate.trtllm import Calibration
 
@@ -150,3 +150,25 @@ def test_a_version_without_engines_is_found_out_while_planning(version):
 def test_nothing_is_asked_of_the_plugin_that_does_not_quantise():
     """`--gemm_plugin fp8` would change nothing and promise everything."""
     assert flags(engine(FP8))["--gemm_plugin"] != "fp8"
+
+
+@pytest.mark.parametrize(
+    ("sizes", "kept"),
+    [
+        ({"max_batch_size": 4}, True),
+        ({"max_batch_size": 3}, False),
+        ({"max_num_tokens": 32}, True),
+        ({"max_num_tokens": 31}, False),
+        ({"max_num_tokens": 1536, "context_fmha": False}, True),
+        ({"max_num_tokens": 1535, "context_fmha": False}, False),
+    ],
+    ids=str,
+)
+def test_sizes_that_the_tool_would_change_are_refused(sizes, kept):
+    """It warns and builds another engine; that would be found out after the build."""
+    spec = replace(FP8, **sizes)
+    if kept:
+        assert flags(engine(spec))["--max_num_tokens"] == str(spec.max_num_tokens)
+        return
+    with pytest.raises(UsageError, match=r"max_num_tokens: got .*trtllm-build makes it at least"):
+        engine(spec)

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from perfgate.engines.flags import check_argv
+from perfgate.errors import UsageError
 from perfgate.model import EngineSpec, Precision
 from perfgate.trtllm import Calibration
 
@@ -90,7 +91,11 @@ def fp8_checkpoint(
 def engine(
     workshop: Workshop, spec: EngineSpec, *, checkpoint: Path, output: Path, timing_cache: Path
 ) -> Command:
-    """Build the engine of `spec` from a TensorRT-LLM checkpoint; `timing_cache` outlives it."""
+    """Build the engine of `spec` from a TensorRT-LLM checkpoint; `timing_cache` outlives it.
+
+    Raises UsageError for sizes that trtllm-build would change with no more than a warning.
+    """
+    _require_kept_sizes(spec)
     fp8 = spec.precision is Precision.FP8
     arguments = {
         "--checkpoint_dir": str(checkpoint),
@@ -118,6 +123,20 @@ def engine(
         "--workers": "1",
     }
     return _command(BUILD, workshop.tools.build, arguments, workshop)
+
+
+def _require_kept_sizes(spec: EngineSpec) -> None:
+    """Refuse what `check_max_num_tokens` of tensorrt_llm/_utils.py and builder.py lower or raise.
+
+    Found in the engine's config.json, it would have cost the build.
+    """
+    most = spec.max_seq_len * spec.max_batch_size
+    least = spec.tokens_per_block if spec.context_fmha else spec.max_input_len
+    if not least <= spec.max_num_tokens <= most:
+        rule = (
+            f"{BUILD} makes it at least {least} and at most max_seq_len x max_batch_size = {most}"
+        )
+        raise UsageError("max_num_tokens", spec.max_num_tokens, rule)
 
 
 def _command(
