@@ -126,7 +126,7 @@ def test_runs_under_other_conditions_do_not_mix():
     before = recorded([], [a_measurement()])
     moved = a_measurement(fingerprint=a_fingerprint(identity=IDENTITY | {"driver": "2"}))
 
-    with pytest.raises(BaselineError, match=r"driver differ.*--replace"):
+    with pytest.raises(BaselineError, match=r"driver is .* instead of .*--replace"):
         recorded([], [moved], before)
 
 

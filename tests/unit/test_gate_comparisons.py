@@ -154,6 +154,24 @@ def test_points_under_different_loads_are_not_compared():
     )
 
 
+def test_points_measured_on_unlike_machines_are_not_compared():
+    """Two workers, two GPUs: each field that differs is named with both values."""
+    fast, slow = a_measurement(FP8), a_measurement(FP16)
+    identity = slow.fingerprint.identity
+    one = replace(fast, fingerprint=replace(fast.fingerprint, identity=identity))
+    other = replace(
+        slow, fingerprint=replace(slow.fingerprint, identity=identity | {"driver": "580.1"})
+    )
+
+    assert judge_speedup(one, replace(other, fingerprint=one.fingerprint), 1.6).findings[
+        0
+    ].check == ("speedup")
+    (told,) = judge_speedup(one, other, 1.6).findings
+    assert told.verdict is Verdict.INVALID
+    assert "driver is (absent) instead of 580.1" in told.message
+    assert "hardware" not in told.message
+
+
 @pytest.mark.parametrize(
     ("kind", "check"),
     [

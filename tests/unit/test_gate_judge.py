@@ -147,8 +147,8 @@ def test_other_conditions_are_invalid_and_named_field_by_field():
 
     assert judgement.verdict is Verdict.INVALID
     (told,) = judgement.findings
-    assert "concurrency is 160, the baseline has 128" in told.message
-    assert "driver is (absent), the baseline has 580.1" in told.message
+    assert "concurrency is 160 instead of 128" in told.message
+    assert "driver is (absent) instead of 580.1" in told.message
     assert "hardware" not in told.message
 
 

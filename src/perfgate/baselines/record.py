@@ -16,6 +16,7 @@ from perfgate.model import (
     Policy,
     Precision,
     RunSample,
+    differing,
 )
 
 # History: 1 - floors, ceilings, identity and samples by operating point.
@@ -185,12 +186,11 @@ def _require_sound(run: Measurement) -> None:
 
 
 def _require_same_conditions(cell: Cell, run: Measurement) -> None:
-    got, expected = run.fingerprint.identity, cell.identity
-    if cell.samples and got != expected:
-        names = sorted(n for n in got.keys() | expected.keys() if got.get(n) != expected.get(n))
+    unlike = differing(run.fingerprint.identity, cell.identity)
+    if cell.samples and unlike:
         msg = (
-            f"{run.point.id}: the recorded runs were taken under other conditions "
-            f"({', '.join(names)} differ). Use --replace to start over with this run."
+            f"{run.point.id}: the recorded runs were taken under other conditions"
+            f" ({'; '.join(unlike)}). Use --replace to start over with this run."
         )
         raise BaselineError(msg)
 

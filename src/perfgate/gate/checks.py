@@ -10,7 +10,7 @@ from statistics import median
 from perfgate.gate import wording
 from perfgate.gate.metrics import LATENCY_P95, THROUGHPUT, Metric
 from perfgate.measure.distribution import P95_REQUESTS
-from perfgate.model import Cell, Finding, Measurement, Policy, Verdict
+from perfgate.model import Cell, Finding, Measurement, Policy, Verdict, differing
 
 Findings = tuple[Finding, ...]
 
@@ -47,20 +47,15 @@ def same_conditions(measurement: Measurement, cell: Cell | None) -> Findings:
     """INVALID when the baseline was recorded under other conditions, naming each that differs."""
     if cell is None or not cell.identity:
         return ()
-    got, expected = measurement.fingerprint.identity, cell.identity
-    differing = [
-        f"{name} is {got.get(name, '(absent)')}, the baseline has {expected.get(name, '(absent)')}"
-        for name in sorted(got.keys() | expected.keys())
-        if got.get(name) != expected.get(name)
-    ]
-    if not differing:
+    unlike = differing(measurement.fingerprint.identity, cell.identity)
+    if not unlike:
         return ()
     return (
         Finding(
             check="identity",
             verdict=Verdict.INVALID,
             message=f"{measurement.point.id}: not comparable with its baseline: "
-            + "; ".join(differing)
+            + "; ".join(unlike)
             + ".",
             advice="Measure under the baseline's conditions, or, if these are the new ones, start "
             f"over: {_record(measurement)} --replace",

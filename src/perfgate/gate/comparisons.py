@@ -17,6 +17,7 @@ from perfgate.model import (
     Policy,
     Verdict,
     Workload,
+    differing,
 )
 
 
@@ -192,15 +193,26 @@ def _refusals(one: Measurement, other: Measurement) -> checks.Findings:
 
 
 def _unlike(one: Measurement, other: Measurement) -> checks.Findings:
-    if one.point.workload == other.point.workload:
+    if one.point.workload != other.point.workload:
+        return (
+            Finding(
+                check="same workload",
+                verdict=Verdict.INVALID,
+                message=f"{one.point.id} and {other.point.id} are not comparable: "
+                f"{_load(one.point.workload)} against {_load(other.point.workload)}.",
+                advice="Give both points the same load in points.toml.",
+            ),
+        )
+    unlike = differing(one.fingerprint.identity, other.fingerprint.identity)
+    if not unlike:
         return ()
     return (
         Finding(
-            check="same workload",
+            check="identity",
             verdict=Verdict.INVALID,
-            message=f"{one.point.id} and {other.point.id} are not comparable: "
-            f"{_load(one.point.workload)} against {_load(other.point.workload)}.",
-            advice="Give both points the same load in points.toml.",
+            message=f"{one.point.id} and {other.point.id} are not comparable: for the first "
+            f"{'; '.join(unlike)}.",
+            advice="Measure both on the same GPU, under the same driver and clocks.",
         ),
     )
 

@@ -44,6 +44,7 @@ from perfgate.model.record import (
     ServerSample,
     ServerTimings,
     Telemetry,
+    differing,
 )
 from perfgate.model.spec import (
     BatchingStrategy,
@@ -108,4 +109,5 @@ __all__ = [
     "Verdict",
     "Veto",
     "Workload",
+    "differing",
 ]

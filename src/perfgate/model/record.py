@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -85,6 +86,15 @@ class Fingerprint:
     simulated: bool
     identity: dict[str, str] = field(default_factory=dict)
     context: dict[str, str] = field(default_factory=dict)
+
+
+def differing(got: Mapping[str, str], expected: Mapping[str, str]) -> tuple[str, ...]:
+    """Each field in which two identities differ, in words: what it is, and what it should be."""
+    return tuple(
+        f"{name} is {got.get(name, '(absent)')} instead of {expected.get(name, '(absent)')}"
+        for name in sorted(got.keys() | expected.keys())
+        if got.get(name) != expected.get(name)
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
