@@ -6,10 +6,11 @@ import os
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from filelock import FileLock, Timeout
 
@@ -17,7 +18,9 @@ from perfgate.errors import MissingRequirementError
 from perfgate.model import Target
 
 VISIBLE = "CUDA_VISIBLE_DEVICES"
-_QUERY = "index,name,compute_cap,driver_version"
+# The driver's own order, which nvidia-smi, NVML and Docker count in; CUDA's default is by speed.
+ORDER = {"CUDA_DEVICE_ORDER": "PCI_BUS_ID"}
+_QUERY = "index,name,compute_cap,driver_version,uuid"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,6 +31,10 @@ class Gpu:
     name: str
     compute_capability: str
     driver: str
+    uuid: str = ""
+
+
+AnyGpu = TypeVar("AnyGpu", bound=Gpu)
 
 
 def list_gpus() -> tuple[Gpu, ...]:
@@ -47,18 +54,33 @@ def parse_listing(text: str) -> tuple[Gpu, ...]:
     """Read `nvidia-smi`'s lines; one that is no GPU's is left out."""
     rows = [[word.strip() for word in line.split(",")] for line in text.splitlines()]
     return tuple(
-        Gpu(index=int(row[0]), name=row[1], compute_capability=row[2], driver=row[3])
+        Gpu(
+            index=int(row[0]),
+            name=row[1],
+            compute_capability=row[2],
+            driver=row[3],
+            uuid=row[4],
+        )
         for row in rows
         if len(row) == len(_QUERY.split(",")) and row[0].isdecimal()
     )
 
 
-def visible(gpus: Sequence[Gpu], setting: str | None) -> tuple[Gpu, ...]:
-    """Those that CUDA_VISIBLE_DEVICES leaves, in its order; all if it is not set."""
+def visible(gpus: Sequence[AnyGpu], setting: str | None) -> tuple[AnyGpu, ...]:
+    """Those that CUDA_VISIBLE_DEVICES leaves, in its order; all if it is not set.
+
+    It names GPUs by index, UUID or the beginning of one; those after a name that fits none are
+    hidden, as CUDA has it.
+    """
     if setting is None:
         return tuple(gpus)
-    by_index = {str(gpu.index): gpu for gpu in gpus}
-    return tuple(by_index[word] for word in setting.split(",") if word in by_index)
+    chosen: list[AnyGpu] = []
+    for word in setting.split(","):
+        gpu = _named(gpus, word.strip())
+        if gpu is None:
+            break
+        chosen.append(gpu)
+    return tuple(chosen)
 
 
 def gpu_count(target: Target) -> int:
@@ -82,8 +104,9 @@ def claim(gpus: Sequence[Gpu], folder: Path | None = None) -> Iterator[Gpu]:
             lock.acquire(timeout=0)
         except Timeout:
             continue
-        before = os.environ.get(VISIBLE)
-        os.environ[VISIBLE] = str(gpu.index)
+        mine = {**ORDER, VISIBLE: str(gpu.index)}
+        before = {name: os.environ.get(name) for name in mine}
+        os.environ.update(mine)
         try:
             yield gpu
         finally:
@@ -101,8 +124,18 @@ def claim(gpus: Sequence[Gpu], folder: Path | None = None) -> Iterator[Gpu]:
     raise MissingRequirementError(msg)
 
 
-def _restore(before: str | None) -> None:
-    if before is None:
-        os.environ.pop(VISIBLE, None)
-    else:
-        os.environ[VISIBLE] = before
+def _named(gpus: Sequence[AnyGpu], word: str) -> AnyGpu | None:
+    fitting = (
+        gpu
+        for gpu in gpus
+        if word == str(gpu.index) or (word.startswith("GPU-") and gpu.uuid.startswith(word))
+    )
+    return next(fitting, None)
+
+
+def _restore(before: Mapping[str, str | None]) -> None:
+    for name, value in before.items():
+        if value is None:
+            os.environ.pop(name, None)
+        else:
+            os.environ[name] = value

@@ -131,8 +131,8 @@ def nvidia_smi(argv, how):
     name = os.environ.get("STANDIN_GPU", "NVIDIA GB10")
     if argv == ["-L"]:
         sys.stdout.writelines(f"GPU {index}: {name} (UUID: GPU-{index})\n" for index in gpus)
-    elif argv[0] == "--query-gpu=index,name,compute_cap,driver_version":
-        sys.stdout.writelines(f"{index}, {name}, 12.1, 580.95.05\n" for index in gpus)
+    elif argv[0] == "--query-gpu=index,name,compute_cap,driver_version,uuid":
+        sys.stdout.writelines(f"{index}, {name}, 12.1, 580.95.05, GPU-{index}\n" for index in gpus)
     else:
         sys.exit(f"unknown query {argv}")
 

@@ -16,7 +16,7 @@ from tests.unit.planted import ROOT
 
 pytestmark = pytest.mark.unit
 
-LISTING = "0, NVIDIA GB10, 12.1, 580.95.05\n1, NVIDIA GB10, 12.1, 580.95.05\n"
+LISTING = "0, NVIDIA GB10, 12.1, 580.95.05, GPU-aa00\n1, NVIDIA GB10, 12.1, 580.95.05, GPU-bb11\n"
 TWO = parse_listing(LISTING)
 HOLDER = """
 import sys
@@ -29,8 +29,14 @@ with claim(parse_listing(sys.argv[2]), Path(sys.argv[1])) as gpu:
 
 
 def test_the_driver_s_lines_are_read():
-    """Index, name, capability, driver."""
-    assert TWO[1] == Gpu(index=1, name="NVIDIA GB10", compute_capability="12.1", driver="580.95.05")
+    """Index, name, capability, driver, UUID."""
+    assert TWO[1] == Gpu(
+        index=1,
+        name="NVIDIA GB10",
+        compute_capability="12.1",
+        driver="580.95.05",
+        uuid="GPU-bb11",
+    )
 
 
 @given(st.text(max_size=80))
@@ -48,11 +54,22 @@ def test_a_machine_without_a_driver_has_no_gpu(monkeypatch):
 
 @pytest.mark.parametrize(
     ("setting", "indices"),
-    [(None, [0, 1]), ("1", [1]), ("1,0", [1, 0]), ("", []), ("7", []), ("GPU-abc", [])],
+    [
+        (None, [0, 1]),
+        ("1", [1]),
+        ("1, 0", [1, 0]),
+        ("GPU-bb11", [1]),
+        ("GPU-b,0", [1, 0]),
+        ("", []),
+        ("7", []),
+        ("1,7,0", [1]),
+        ("GPU-abc", []),
+        ("NoDevFiles", []),
+    ],
     ids=str,
 )
 def test_what_is_hidden_is_not_used(setting, indices):
-    """CUDA_VISIBLE_DEVICES is heeded, in its order."""
+    """CUDA_VISIBLE_DEVICES is heeded, in its order, up to the first name that fits no GPU."""
     assert [gpu.index for gpu in visible(TWO, setting)] == indices
 
 
@@ -60,12 +77,16 @@ def test_what_is_hidden_is_not_used(setting, indices):
 def test_a_claimed_gpu_is_the_only_one_seen_until_it_is_let_go(tmp_path, monkeypatch, before):
     """Whatever this process starts sees that GPU; afterwards all is as it was."""
     monkeypatch.delenv(VISIBLE, raising=False)
+    monkeypatch.delenv("CUDA_DEVICE_ORDER", raising=False)
     if before:
         monkeypatch.setenv(VISIBLE, before)
     with claim(TWO[1:], tmp_path) as gpu:
         assert os.environ[VISIBLE] == str(gpu.index) == "1"
+        # CUDA counts by speed unless told to count as the driver does.
+        assert os.environ["CUDA_DEVICE_ORDER"] == "PCI_BUS_ID"
 
     assert os.environ.get(VISIBLE) == before
+    assert "CUDA_DEVICE_ORDER" not in os.environ
 
 
 def test_each_of_two_runs_gets_its_own(tmp_path):

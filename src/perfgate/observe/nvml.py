@@ -14,6 +14,7 @@ from typing import Any, Protocol, TypeVar, cast
 import pynvml
 
 from perfgate.errors import MissingRequirementError, ServerError
+from perfgate.gpus import Gpu
 
 T = TypeVar("T")
 
@@ -64,14 +65,12 @@ class NvmlLibrary(Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Gpu:
-    """What a GPU is: nothing here changes while a server runs; None is not reported."""
+class NvmlGpu(Gpu):
+    """A GPU with all that NVML knows of what it is; None is not reported.
 
-    index: int
-    name: str
-    uuid: str
-    compute_capability: str
-    driver: str
+    Nothing here changes while a server runs.
+    """
+
     cuda: str | None
     sm_clock_max_mhz: int | None
     application_clock_mhz: int | None
@@ -109,7 +108,7 @@ class Nvml:
     def __init__(self, library: NvmlLibrary) -> None:
         self._library = library
 
-    def gpus(self) -> tuple[Gpu, ...]:
+    def gpus(self) -> tuple[NvmlGpu, ...]:
         """Every GPU of this machine, in NVML's order."""
         with _told("list the GPUs"):
             return tuple(self._gpu(index) for index in range(self._library.nvmlDeviceGetCount()))
@@ -140,13 +139,13 @@ class Nvml:
             for pid in self.read(index).pids or ()
         )
 
-    def _gpu(self, index: int) -> Gpu:
+    def _gpu(self, index: int) -> NvmlGpu:
         nvml = self._library
         gpu = nvml.nvmlDeviceGetHandleByIndex(index)
         capability = nvml.nvmlDeviceGetCudaComputeCapability(gpu)
         persistence = _known(nvml.nvmlDeviceGetPersistenceMode, gpu)
         memory = _known(nvml.nvmlDeviceGetMemoryInfo, gpu)
-        return Gpu(
+        return NvmlGpu(
             index=index,
             name=nvml.nvmlDeviceGetName(gpu),
             uuid=nvml.nvmlDeviceGetUUID(gpu),

@@ -12,7 +12,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from perfgate.errors import MissingRequirementError, PerfGateError
-from perfgate.observe.nvml import Gpu, GpuProcess, GpuReading, Nvml, NvmlLibrary, open_nvml
+from perfgate.observe.nvml import (
+    GpuProcess,
+    GpuReading,
+    Nvml,
+    NvmlGpu,
+    NvmlLibrary,
+    open_nvml,
+)
 from perfgate.serving.triton import find_triton
 
 CONTAINER_VARIABLE = "PERFGATE_CONTAINER"
@@ -35,7 +42,7 @@ class Memory:
 class SeenGpu:
     """A GPU, what it is doing, and who computes on it."""
 
-    gpu: Gpu
+    gpu: NvmlGpu
     reading: GpuReading
     processes: tuple[GpuProcess, ...]
 
@@ -135,7 +142,7 @@ def _wheel_problem() -> str:
     return ""
 
 
-def _seen(nvml: Nvml, gpu: Gpu) -> SeenGpu:
+def _seen(nvml: Nvml, gpu: NvmlGpu) -> SeenGpu:
     return SeenGpu(gpu=gpu, reading=nvml.read(gpu.index), processes=nvml.processes(gpu.index))
 
 

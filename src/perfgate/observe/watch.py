@@ -8,9 +8,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 
 from perfgate.errors import PerfGateError, ServerError
+from perfgate.gpus import VISIBLE, visible
 from perfgate.model import GpuSample, Server, ServerSample, Target, Telemetry
 from perfgate.observe.gauges import server_sample
-from perfgate.observe.nvml import Gpu, Nvml, NvmlLibrary, open_nvml
+from perfgate.observe.nvml import Nvml, NvmlGpu, NvmlLibrary, open_nvml
 from perfgate.observe.sampling import Pace, sampling
 from perfgate.serving.metrics import scrape
 from perfgate.targets import HARDWARE_TARGETS
@@ -25,7 +26,7 @@ _SCRAPE_TIMEOUT_S = 1.0
 class GpuWatch:
     """One GPU, looked at before its server boots, so that the server's own processes are known."""
 
-    def __init__(self, nvml: Nvml, gpu: Gpu) -> None:
+    def __init__(self, nvml: Nvml, gpu: NvmlGpu) -> None:
         self._nvml = nvml
         self.gpu = gpu
         self.names: dict[str, str] = {}
@@ -84,7 +85,7 @@ class Watcher:
                 self._fault = f"the GPU was not watched: {error}"
 
     @property
-    def gpu(self) -> Gpu | None:
+    def gpu(self) -> NvmlGpu | None:
         """The GPU that is watched."""
         return self._gpu.gpu if self._gpu else None
 
@@ -148,16 +149,12 @@ class _Samples:
             self.faults.setdefault("gpu", f"the GPU was not watched all the time: {error}")
 
 
-def served_gpu(gpus: Sequence[Gpu], environment: Mapping[str, str]) -> Gpu:
+def served_gpu(gpus: Sequence[NvmlGpu], environment: Mapping[str, str]) -> NvmlGpu:
     """The GPU a server started from here computes on: the first that CUDA may see.
 
-    CUDA_VISIBLE_DEVICES names GPUs by index or UUID; indices are taken to be NVML's, which holds
-    for one GPU and for several equal ones. Raises ServerError if there is no such GPU.
+    Raises ServerError if there is no such GPU.
     """
-    wanted = environment.get("CUDA_VISIBLE_DEVICES", "0").split(",")[0].strip() or "none"
-    for gpu in gpus:
-        if wanted in (str(gpu.index), gpu.uuid) or (
-            wanted.startswith("GPU-") and gpu.uuid.startswith(wanted)
-        ):
-            return gpu
-    raise ServerError(f"no GPU {wanted!r} (CUDA_VISIBLE_DEVICES) among {len(gpus)}")
+    setting = environment.get(VISIBLE)
+    for gpu in visible(gpus, setting):
+        return gpu
+    raise ServerError(f"no GPU {setting or 'none'!r} ({VISIBLE}) among {len(gpus)}")
