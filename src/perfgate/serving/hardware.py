@@ -10,6 +10,7 @@ from perfgate.engines.commands import Command
 from perfgate.engines.containers import Container, contained, removal
 from perfgate.engines.flags import check_argv
 from perfgate.engines.site import Origin
+from perfgate.gpus import ORDER, VISIBLE
 from perfgate.serving.command import Ports, server_command
 from perfgate.trtllm import Runner
 
@@ -43,7 +44,7 @@ def hardware_command(
         binary, repository=repository, backends=None, ports=ports, identity=identity
     )
     check_argv(TRITONSERVER, origin.tritonserver, argv[1:])
-    environment = {**origin.environment, "CUDA_VISIBLE_DEVICES": gpu}
+    environment = {**origin.environment, **ORDER, VISIBLE: gpu}
     command = Command(name=TRITONSERVER, argv=argv, environment=environment)
     if origin.runner is Runner.LOCAL:
         return Serving(command=command)

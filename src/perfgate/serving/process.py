@@ -15,7 +15,7 @@ from tokenizers import Tokenizer
 
 from perfgate.engines.site import TOKENIZER, read_origin
 from perfgate.errors import MissingRequirementError
-from perfgate.gpus import VISIBLE
+from perfgate.gpus import ORDER, VISIBLE
 from perfgate.model import Engine, Server, ServingSpec, Target
 from perfgate.serving.command import HOST, Ports, server_command
 from perfgate.serving.hardware import BINARY, TRITONSERVER, hardware_command
@@ -65,8 +65,7 @@ def device_environment(target: Target) -> dict[str, str]:
         return {}
     visible = os.environ.get(VISIBLE)
     return {
-        # The order of nvidia-smi, by which the hardware profile was chosen.
-        "CUDA_DEVICE_ORDER": "PCI_BUS_ID",
+        **ORDER,  # by which the hardware profile was chosen
         VISIBLE: "0" if visible is None else visible,
         # Kernels are compiled inside Triton's stub, which must not fork a pool of its own.
         "TORCHINDUCTOR_COMPILE_THREADS": "1",
