@@ -11,9 +11,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from perfgate import codec
+from perfgate.engines.site import ORIGIN_FILE, read_origin
 from perfgate.model import Engine, Fingerprint, OperatingPoint, Workload
-from perfgate.observe.nvml import Gpu
+from perfgate.observe.nvml import NvmlGpu
 from perfgate.observe.surroundings import CONTAINER_VARIABLE
+from perfgate.targets import HARDWARE_TARGETS
+from perfgate.trtllm import Runner
 
 _VERSIONED = (
     *("perfgate", "nvidia-pytriton", "tritonclient", "grpcio"),
@@ -28,7 +31,7 @@ _NOT_REPORTED = "not reported"
 
 
 def fingerprint(
-    point: OperatingPoint, engine: Engine, hardware: str, gpu: Gpu | None = None
+    point: OperatingPoint, engine: Engine, hardware: str, gpu: NvmlGpu | None = None
 ) -> Fingerprint:
     """Fingerprint one measurement; `gpu` is the one that serves, None where none does or is known.
 
@@ -57,6 +60,7 @@ def fingerprint(
             "container": os.environ.get(CONTAINER_VARIABLE, ""),
             **{f"version.{name}": version for name, version in versions().items()},
             **{name: os.environ[key] for name, key in _DECLARED.items() if key in os.environ},
+            **_contained(engine),
             "python": platform.python_version(),
             "machine": platform.machine(),
             "cpus": str(os.cpu_count()),
@@ -65,7 +69,21 @@ def fingerprint(
     )
 
 
-def gpu_identity(gpu: Gpu) -> dict[str, str]:
+def _contained(engine: Engine) -> dict[str, str]:
+    """The pinned container and its versions, where it serves; this process is not inside of it."""
+    if engine.target not in HARDWARE_TARGETS or not (engine.directory / ORIGIN_FILE).is_file():
+        return {}
+    origin = read_origin(engine.directory)
+    if origin.runner is not Runner.DOCKER:
+        return {}
+    return {
+        "container": origin.container,
+        "version.tensorrt-llm": origin.tensorrt_llm,
+        "version.nvidia-container": origin.tritonserver,
+    }
+
+
+def gpu_identity(gpu: NvmlGpu) -> dict[str, str]:
     """What of the GPU and of how it is run may change a number and is not under test."""
     return {
         "gpu": gpu.name,

@@ -14,7 +14,7 @@ from perfgate.model import EngineSpec, Server, Target
 from perfgate.serving.remote import parse_url
 from perfgate.suite import Suite, find_root, load_suite
 from perfgate.targets import HARDWARE_TARGETS, choose, look
-from perfgate.trtllm import CONFIG_FILE, MODELS, Runner, TrtllmConfig, load_trtllm
+from perfgate.trtllm import CONFIG_FILE, MODELS, TrtllmConfig, load_trtllm, runs_in_container
 
 BASELINES = "baselines"
 HARDWARE = "hardware"
@@ -78,7 +78,7 @@ def settle(
         machine,
         url=url,
         require_hardware=require_hardware,
-        in_container=config is not None and config.runner is Runner.DOCKER,
+        in_container=runs_in_container(suite.root),
     )
     if chosen in HARDWARE_TARGETS and config is None:
         config = load_trtllm(suite.root)  # says that it is missing, and where

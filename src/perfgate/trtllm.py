@@ -99,6 +99,12 @@ def load_trtllm(root: Path) -> TrtllmConfig:
     return codec.from_toml(root / CONFIG_FILE, TrtllmConfig)
 
 
+def runs_in_container(folder: Path) -> bool:
+    """Whether the suite in `folder` runs tools and server in the pinned container."""
+    path = folder / CONFIG_FILE
+    return path.is_file() and load_trtllm(folder).runner is Runner.DOCKER
+
+
 def container_versions(image: str) -> dict[str, str]:
     """What the compatibility table says of a Triton container; nothing for one it does not list."""
     found = re.search(r":(\d\d\.\d\d)-trtllm-python-py3", image)

@@ -21,6 +21,7 @@ from perfgate.observe.surroundings import (
     parse_meminfo,
 )
 from perfgate.targets import Machine
+from tests.unit.hardware_samples import lay_out_suite
 
 pytestmark = pytest.mark.unit
 
@@ -64,6 +65,32 @@ def test_a_gb10_is_whole():
     assert "SM clock 2411 MHz, at most 3003 MHz, 38 W, 61 °C, 96% busy" in text
     assert "119.6 GiB, 100.0 GiB available" in text
     assert "would run: trt-engine." in text
+
+
+def test_a_host_with_docker_needs_no_tools():
+    """With runner = "docker" what pytest would run is what the doctor says."""
+    host = replace(BARE, gpu="GPU 0: NVIDIA GB10", docker="/usr/bin/docker")
+    surroundings = around(FakeNvml(gpus=[gb10()]))
+    outside, inside = (
+        diagnose(host, surroundings, version="0.1.0", in_container=boxed) for boxed in (True, False)
+    )
+
+    assert outside.auto is Target.TRT_ENGINE
+    assert inside.auto is None
+    assert any("trtllm-build" in line for state in inside.targets for line in state.lacks)
+
+
+@pytest.mark.parametrize(("runner", "boxed"), [("local", False), ("docker", True), (None, False)])
+def test_the_doctor_heeds_the_suite_it_is_asked_in(tmp_path, monkeypatch, runner, boxed):
+    """In a suite's folder or below it trtllm.toml decides; elsewhere there is none."""
+    (tmp_path / "below").mkdir()
+    if runner:
+        lay_out_suite(tmp_path)
+        path = tmp_path / "trtllm.toml"
+        path.write_text(path.read_text().replace('"local"', f'"{runner}"'))
+    monkeypatch.chdir(tmp_path / "below")
+
+    assert cli._in_container() == boxed
 
 
 def test_a_reading_missing_for_another_reason_is_not_called_normal():

@@ -5,12 +5,15 @@ from pathlib import Path
 
 import pytest
 
+from perfgate.engines.site import origin, write_origin
 from perfgate.gate import judge
 from perfgate.model import Engine, Policy, Target, Verdict
 from perfgate.observe.fake_nvml import FakeNvml, gb10
 from perfgate.observe.nvml import open_nvml
 from perfgate.provenance import fingerprint, workload_digest
+from perfgate.trtllm import Runner
 from tests.unit.factories import a_cell, a_measurement, a_point
+from tests.unit.hardware_samples import a_site
 
 pytestmark = pytest.mark.unit
 
@@ -70,6 +73,18 @@ def test_the_container_is_told(monkeypatch):
     assert before.context["version.tritonserver"] == "2.61.0"
     assert before.context["container"] != taken().context["container"]
     assert before.identity == taken().identity
+
+
+@pytest.mark.parametrize("runner", Runner)
+def test_a_server_in_a_container_of_its_own_is_told_by_what_it_holds(tmp_path, runner):
+    """With runner = "docker" this process is outside: its own versions say nothing."""
+    write_origin(tmp_path, origin(a_site(tmp_path, runner=runner), tmp_path))
+    found = taken(engine=replace(ENGINE, directory=tmp_path)).context
+
+    contained = found["container"].endswith(":26.07-trtllm-python-py3")
+    assert contained == (runner is Runner.DOCKER)
+    assert (found.get("version.tensorrt-llm") == "1.2.1") == contained
+    assert (found.get("version.nvidia-container") == "26.07") == contained
 
 
 def test_every_part_of_the_load_is_in_its_digest():

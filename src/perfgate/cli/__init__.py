@@ -48,7 +48,7 @@ from perfgate.sim.fit import fit
 from perfgate.sim.report import report_text, simulation_report
 from perfgate.suite import POINTS_FILE, Suite, find_root, load_suite
 from perfgate.targets import HARDWARE_TARGETS, look, named_target
-from perfgate.trtllm import load_trtllm
+from perfgate.trtllm import load_trtllm, runs_in_container
 
 EXIT_USAGE = 2
 EXIT_INVALID = 4
@@ -188,7 +188,12 @@ def plan(
 @app.command(epilog="Example: perfgate doctor")
 def doctor(*, json: AsJson = False) -> None:
     """Say what is here, what each target lacks and how to get it, and what would run."""
-    diagnosis = diagnose(look(), look_around(), version=versions()["perfgate"])
+    diagnosis = diagnose(
+        look(),
+        look_around(),
+        version=versions()["perfgate"],
+        in_container=_in_container(),
+    )
     typer.echo(codec.to_pretty_json(diagnosis) if json else diagnosis_text(diagnosis), nl=False)
 
 
@@ -283,6 +288,15 @@ def _explained(explanation: Explanation) -> dict[str, object]:
         "reason": explanation.reason,
         "differences": explanation.differences,
     }
+
+
+def _in_container() -> bool:
+    """What the suite around this folder says, if there is one: the doctor works anywhere."""
+    try:
+        root = find_root(Path.cwd())
+    except UsageError:
+        return False
+    return runs_in_container(root)
 
 
 def _suite() -> Suite:

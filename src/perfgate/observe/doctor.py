@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from perfgate.errors import PerfGateError
 from perfgate.model import Target
-from perfgate.observe.nvml import Gpu, GpuReading
+from perfgate.observe.nvml import GpuReading, NvmlGpu
 from perfgate.observe.surroundings import Container, SeenGpu, Surroundings
 from perfgate.targets import AUTO, Machine, choose, lacks
 
@@ -39,16 +39,21 @@ class Diagnosis:
     unreported: dict[str, tuple[str, ...]]
 
 
-def diagnose(machine: Machine, surroundings: Surroundings, *, version: str) -> Diagnosis:
-    """Say what can run on a machine."""
+def diagnose(
+    machine: Machine, surroundings: Surroundings, *, version: str, in_container: bool = False
+) -> Diagnosis:
+    """Say what can run on a machine, with tools and server in a container of their own or not."""
     return Diagnosis(
         perfgate=version,
         surroundings=surroundings,
         machine=machine,
         targets=tuple(
-            TargetState(target=one, lacks=_lacks(one, machine, surroundings)) for one in Target
+            TargetState(
+                target=one, lacks=_lacks(one, machine, surroundings, in_container=in_container)
+            )
+            for one in Target
         ),
-        auto=_automatic(machine, surroundings),
+        auto=_automatic(machine, surroundings, in_container=in_container),
         unreported={str(seen.gpu.index): _unreported(seen) for seen in surroundings.gpus},
     )
 
@@ -74,17 +79,19 @@ def diagnosis_text(diagnosis: Diagnosis) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _lacks(target: Target, machine: Machine, around: Surroundings) -> tuple[str, ...]:
+def _lacks(
+    target: Target, machine: Machine, around: Surroundings, *, in_container: bool
+) -> tuple[str, ...]:
     broken = target is Target.SIM and machine.triton_wheel and around.wheel_problem
-    return (around.wheel_problem,) if broken else lacks(target, machine)
+    return (around.wheel_problem,) if broken else lacks(target, machine, in_container=in_container)
 
 
-def _automatic(machine: Machine, around: Surroundings) -> Target | None:
+def _automatic(machine: Machine, around: Surroundings, *, in_container: bool) -> Target | None:
     try:
-        target = choose(AUTO, machine, url=None, require_hardware=False)
+        target = choose(AUTO, machine, url=None, require_hardware=False, in_container=in_container)
     except PerfGateError:
         return None
-    return None if _lacks(target, machine, around) else target
+    return None if _lacks(target, machine, around, in_container=in_container) else target
 
 
 def _unreported(seen: SeenGpu) -> tuple[str, ...]:
@@ -121,7 +128,7 @@ def _gpu_lines(seen: SeenGpu, diagnosis: Diagnosis) -> Iterator[str]:
         yield _line("", f"in use by: {', '.join(named)}; a run beside them is vetoed")
 
 
-def _doing(gpu: Gpu, reading: GpuReading) -> str:
+def _doing(gpu: NvmlGpu, reading: GpuReading) -> str:
     facts = (
         (reading.sm_clock_mhz, f"SM clock {reading.sm_clock_mhz} MHz"),
         (gpu.sm_clock_max_mhz, f"at most {gpu.sm_clock_max_mhz} MHz"),
@@ -134,7 +141,7 @@ def _doing(gpu: Gpu, reading: GpuReading) -> str:
     return ", ".join(text for value, text in facts if value is not None) or _NOT_REPORTED
 
 
-def _why_missing(gpu: Gpu, missing: tuple[str, ...]) -> str:
+def _why_missing(gpu: NvmlGpu, missing: tuple[str, ...]) -> str:
     if "GB10" in gpu.name and set(missing) <= {"memory", "power limit"}:
         return " (normal on a GB10: its memory is the machine's)"
     return ""
