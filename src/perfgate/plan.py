@@ -148,7 +148,7 @@ class Planner:
             engine=engine.directory,
             ports=PORTS,
             identity=IDENTITY,
-            gpu=os.environ.get(VISIBLE, "0"),
+            gpu=os.environ.get(VISIBLE, "0").partition(",")[0],
         )
         return (*builds, served.command)
 

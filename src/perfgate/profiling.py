@@ -12,6 +12,8 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from tokenizers import Tokenizer
+
 from perfgate import codec
 from perfgate.errors import LoadError, RecordsError, UsageError
 from perfgate.load.closed_loop import ClosedLoop, prompts_needed
@@ -20,8 +22,10 @@ from perfgate.observe.kernels import Capture, Phase, PhaseCapture, parse_kernel_
 from perfgate.observe.nsys import Nsys, ServerKind, find_nsys, run
 from perfgate.provenance import fingerprint, wall_clock
 from perfgate.rig import Observer, Rig
-from perfgate.serving.tokenizer import load_tokenizer, prompts
+from perfgate.serving.process import tokenizer_of
+from perfgate.serving.tokenizer import prompts
 from perfgate.setting import Setting
+from perfgate.trtllm import Runner
 
 CAPTURE_FILE = "profile.json"
 SCHEMA_VERSION = 1
@@ -53,19 +57,26 @@ def profile(
     if kind is None:
         rule = "only a server that perfgate boots on a GPU of this machine can be profiled"
         raise UsageError("--target", str(setting.target), rule)
+    if setting.trtllm is not None and setting.trtllm.runner is Runner.DOCKER:
+        rule = (
+            "nsys would watch `docker`, not the server in the container: profile inside the"
+            ' container, with runner = "local"'
+        )
+        raise UsageError("runner", str(setting.trtllm.runner), rule)
     nsys = Nsys(program=find_nsys(), session=f"perfgate-{secrets.token_hex(4)}")
     output.mkdir(parents=True, exist_ok=True)
     started_at = wall_clock()
     try:
         with Rig(setting, observer, under=nsys.launch(kind)) as rig:
             engine, server = rig.engine(point.engine), rig.server(point)
+            tokenizer, gpu = tokenizer_of(engine, None), rig.gpu
             captured = tuple(
-                _capture(nsys, server, point, phase, output=output, observer=observer)
+                _capture(nsys, server, tokenizer, point, phase, output=output, observer=observer)
                 for phase in phases
             )
     finally:
         nsys.end()
-    found = fingerprint(point, engine, setting.hardware)
+    found = fingerprint(point, engine, setting.hardware, gpu)
     capture = Capture(
         point=point.id,
         target=setting.target,
@@ -110,6 +121,7 @@ def load_capture(folder: Path) -> Capture:
 def _capture(
     nsys: Nsys,
     server: Server,
+    tokenizer: Tokenizer,
     point: OperatingPoint,
     phase: Phase,
     *,
@@ -121,7 +133,7 @@ def _capture(
     report = output / f"{phase}.nsys-rep"
     observer.begin(f"capture {phase}")
     try:
-        _drive(nsys, server, load, requests, report=report, observer=observer)
+        _drive(nsys, server, tokenizer, load, requests, report=report, observer=observer)
     finally:
         observer.end()
     summary = run(nsys.statistics(report))
@@ -137,6 +149,7 @@ def _capture(
 def _drive(
     nsys: Nsys,
     server: Server,
+    tokenizer: Tokenizer,
     load: Workload,
     requests: int,
     *,
@@ -145,7 +158,7 @@ def _drive(
 ) -> None:
     # As many again: requests go on while nsys starts and while it writes its report.
     needed = prompts_needed(load, Sampling(rounds=2, round_requests=requests))
-    texts = prompts(load_tokenizer(), isl=load.isl, count=needed, seed=load.seed)
+    texts = prompts(tokenizer, isl=load.isl, count=needed, seed=load.seed)
     with (
         tempfile.TemporaryDirectory(prefix="perfgate-") as spool,
         ClosedLoop(server, load, texts, spool=Path(spool), on_progress=observer.advance) as clients,

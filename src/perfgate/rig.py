@@ -28,6 +28,7 @@ from perfgate.model import (
     Server,
     ServingSpec,
 )
+from perfgate.observe.nvml import NvmlGpu
 from perfgate.observe.watch import Watcher
 from perfgate.provenance import fingerprint, wall_clock
 from perfgate.records import SUFFIX, write_run
@@ -107,6 +108,11 @@ class Rig:
     def server(self, point: OperatingPoint) -> Server:
         """The point's server: the one that runs, or else booted now."""
         return self._server_for(point, self.engine(point.engine))[0]
+
+    @property
+    def gpu(self) -> NvmlGpu | None:
+        """The GPU of the running server, if one runs and its GPU can be watched."""
+        return self._serving[3].gpu if self._serving else None
 
     @property
     def records(self) -> Path:

@@ -174,7 +174,7 @@ def with_kv_cache(blocks, tokens_per=32, target=Target.TRT_ENGINE):
     ("blocks", "rules"), [(2048, []), (2049, []), (2047, ["kv-cache-size"]), (0, [])]
 )
 def test_a_kv_cache_smaller_than_pinned_is_no_measurement(blocks, rules):
-    """65536 tokens are 2048 blocks; fewer would be a point of another size. Nothing said, no veto."""
+    """65536 tokens are 2048 blocks; with fewer it is another point. Nothing said, no veto."""
     assert POINT.serving.kv_cache_tokens == 65536
     assert vetoed(with_kv_cache(blocks)) == rules
 

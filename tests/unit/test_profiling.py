@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 
 from perfgate import cli
 from perfgate import rig as rig_module
+from perfgate.engines.site import origin, write_origin
 from perfgate.errors import MissingRequirementError, PerfGateError, UsageError
 from perfgate.hardware import load_profile
 from perfgate.mock_server import Misbehaviour, MockServer, Script
@@ -20,7 +21,9 @@ from perfgate.observe.nsys import Nsys, ServerKind, find_nsys
 from perfgate.profiling import phase_load
 from perfgate.setting import Setting
 from perfgate.suite import load_suite
+from perfgate.trtllm import Runner
 from tests.unit.factories import a_point
+from tests.unit.hardware_samples import a_config, a_site, lay_out_models
 from tests.unit.planted import ROOT
 
 pytestmark = pytest.mark.unit
@@ -85,6 +88,8 @@ def bench(tmp_path, monkeypatch):
     nsys.chmod(0o755)
     monkeypatch.setenv("PATH", str(nsys.parent), prepend=":")
     monkeypatch.chdir(tmp_path)
+    site = a_site(lay_out_models(tmp_path))
+    write_origin(tmp_path, origin(site, tmp_path / "models" / "llama"))
     monkeypatch.setattr(rig_module, "serve", bench.serve)
     monkeypatch.setattr(rig_module, "build", built)
     monkeypatch.setattr(cli.profile, "settle", settled)
@@ -93,7 +98,7 @@ def bench(tmp_path, monkeypatch):
 
 def built(spec, *, target, profile, cache, site):  # noqa: ARG001 - the signature is the build's
     """An engine that nobody built."""
-    return Engine(spec=spec, target=target, directory=Path(), digest="ab12")
+    return Engine(spec=spec, target=target, directory=Path.cwd(), digest="ab12")
 
 
 def settled(folder, *, target, url, require_hardware, artifacts):  # noqa: ARG001 - settle's own
@@ -196,6 +201,47 @@ def test_a_simulated_target_has_no_kernels():
 
     assert isinstance(result.exception, UsageError)
     assert "GPU of this machine" in str(result.exception)
+
+
+@pytest.mark.usefixtures("bench")
+def test_a_server_in_a_container_of_its_own_is_not_profiled_from_outside(monkeypatch):
+    """It would record `docker` and no kernel: said before anything is built."""
+    contained = replace(
+        settled(Path(), target="trt-engine", url=None, require_hardware=True, artifacts=Path()),
+        trtllm=a_config(runner=Runner.DOCKER),
+    )
+    monkeypatch.setattr(cli.profile, "settle", lambda *_, **__: contained)
+
+    result = run("--point", "fp8-b16-c16")
+
+    assert isinstance(result.exception, UsageError)
+    assert "runner: got 'docker'" in str(result.exception)
+    assert "inside the container" in str(result.exception)
+
+
+def test_prompts_are_of_the_served_model_s_tokens(bench):
+    """Counted by another tokenizer, a phase would have another length than it is told with."""
+    (bench.folder / "models" / "llama" / "tokenizer.json").unlink()
+
+    result = run("--point", "fp8-b16-c16")
+
+    assert isinstance(result.exception, MissingRequirementError)
+    assert "tokenizer.json" in str(result.exception)
+
+
+def test_captures_of_unlike_machines_are_not_compared(bench):
+    """Each field of the two identities that differs is named."""
+    run("--point", "fp8-b16-c16", "--output", "old")
+    path = bench.folder / "old" / "profile.json"
+    stored = json.loads(path.read_text())
+    stored["identity"]["driver"] = "580.1"
+    (bench.folder / "new").mkdir()
+    (bench.folder / "new" / "profile.json").write_text(json.dumps(stored))
+
+    result = run("--diff", "old", "new")
+
+    assert isinstance(result.exception, UsageError)
+    assert "driver is 580.1 instead of (absent)" in str(result.exception)
 
 
 def test_without_nsys_it_says_where_to_get_it(monkeypatch, tmp_path):

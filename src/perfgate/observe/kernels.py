@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from perfgate.errors import RecordsError, UsageError
-from perfgate.model import Workload
+from perfgate.model import Workload, differing
 
 _HEADER = re.compile(r'^"?Time \(%\)"?,')
 _TOTAL, _INSTANCES, _NAME = "Total Time (ns)", "Instances", "Name"
@@ -131,8 +131,11 @@ def shares(capture: PhaseCapture) -> dict[KernelKind, float]:
 def compare(before: Capture, after: Capture) -> tuple[KernelChange, ...]:
     """Each kernel's time per request in two captures, the largest change first.
 
-    Raises UsageError if a phase was captured under another load: its times say nothing then.
+    Raises UsageError naming each field that differs if they are of other machines or loads: the
+    times say nothing then.
     """
+    if unlike := differing(after.identity, before.identity):
+        raise UsageError("captures", "; ".join(unlike), "compare like with like")
     pairs = [
         (one, other) for one in before.phases for other in after.phases if one.phase is other.phase
     ]
