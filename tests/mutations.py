@@ -5,8 +5,8 @@
 Works on copies; the tree itself is not touched. A name counts as noticed if a test fails that
 passes without the mutation. What breaks so early that no test is reached is counted apart, as is
 what never ends. Prints every name whose loss nobody noticed and ends with status 1 if there is one.
-With a journal, a run that was interrupted goes on where it stopped, as long as the sources are the
-same.
+With a journal, a run goes on where an earlier one stopped; what is known of a name holds as long as
+its file and the tests that must notice stay as they are.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
+PACKAGE = ROOT / "src" / "perfgate"
 PARTS = ("src", "tests", "fixtures", "hardware", "docs", "baselines")
 FILES = ("conftest.py", "pyproject.toml", "points.toml", "policy.toml", "trtllm.toml")
 # What a type becomes: another that protobuf knows as well.
@@ -82,8 +83,12 @@ PATIENCE_S = 120
 
 @dataclass(frozen=True)
 class Mutation:
-    """One name in one place, and who must notice."""
+    """One name in one place, and who must notice.
 
+    `key` says where it is in which text, and what the tests were: a change in them is another key.
+    """
+
+    key: str
     file: str
     start: int
     name: str
@@ -93,11 +98,6 @@ class Mutation:
         """The file with that one name changed."""
         end = self.start + len(self.name)
         return text[: self.start] + TYPES.get(self.name, f"{self.name}x") + text[end:]
-
-    @property
-    def key(self):
-        """Where it is; the same as long as the sources are."""
-        return f"{self.file}:{self.start}"
 
 
 @dataclass(frozen=True)
@@ -112,13 +112,21 @@ class Outcome:
 def mutations(only):
     """Every mutation, in file order."""
     for file, pattern, tests in TARGETS:
-        text = (ROOT / "src" / "perfgate" / file).read_text()
+        text = (PACKAGE / file).read_text()
         code = text[text.index("from __future__") :]
         offset = len(text) - len(code)
+        texts = [text, *((ROOT / module_of(name)).read_text() for name in tests)]
+        state = hashlib.sha256("".join(texts).encode()).hexdigest()[:12]
         for found in pattern.finditer(_without_prose(code)):
             name = found[1]
             if (file, name) not in EQUIVALENT and (only is None or only in name):
-                yield Mutation(file, offset + found.start(1), name, tests)
+                start = offset + found.start(1)
+                yield Mutation(f"{file}:{start}:{state}", file, start, name, tests)
+
+
+def module_of(name):
+    """The unit test module of that name."""
+    return f"tests/unit/test_{name}.py"
 
 
 def _without_prose(code):
@@ -208,7 +216,7 @@ def _become_pytest(tree, tests, told, *, compiled):
     os.environ["PYTHONPATH"] = f"{tree / 'src'}:{tree}"
     sys.path[:0] = [str(tree / "src"), str(tree)]
     sys.dont_write_bytecode = not compiled
-    files = [f"tests/unit/test_{name}.py" for name in tests]
+    files = [module_of(name) for name in tests]
     # The suite's own plugins need not be loaded.
     options = ["-q", "-x", "-p", "no:cacheprovider", "--confcutdir=tests/unit"]
     # Imported before pytest could rewrite their assertions, which are no business of ours.
@@ -240,21 +248,10 @@ def work(share, tree, journal):
     os._exit(0)
 
 
-def digest(tree):
-    """Names the sources: a journal of others is of no use."""
-    total = hashlib.sha256()
-    for path in sorted(path for path in tree.rglob("*") if path.is_file()):
-        total.update(f"{path.relative_to(tree)}\0".encode() + path.read_bytes())
-    return total.hexdigest()
-
-
-def read_journal(path, sources):
-    """The outcomes so far, by key; none if the journal is of other sources."""
+def read_journal(path):
+    """The outcomes so far, by key."""
     lines = path.read_text().splitlines() if path.exists() else []
-    if not lines or lines[0] != sources:
-        path.write_text(f"{sources}\n")
-        return {}
-    known = [Outcome(**json.loads(line)) for line in lines[1:]]
+    known = [Outcome(**json.loads(line)) for line in lines]
     return {one.key: one for one in known}
 
 
@@ -269,13 +266,12 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         tree = copy_tree(Path(folder) / "0")
         journal = options.journal or Path(folder) / "journal"
-        sources = digest(tree)
-        known = read_journal(journal, sources)
+        known = read_journal(journal)
         left = [mutation for mutation in planned if mutation.key not in known]
         if left:
             require_passing(left, tree)
             run_children(left, [tree, *more_trees(tree, options.jobs)], journal)
-        known = read_journal(journal, sources)
+        known = read_journal(journal)
     ends = Counter(known[mutation.key].end for mutation in planned)
     told = ", ".join(f"{count} {end}" for end, count in sorted(ends.items()))
     say(f"{len(planned)} names broken one by one: {told}; {len(EQUIVALENT)} equivalent, left out")
