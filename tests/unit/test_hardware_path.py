@@ -26,7 +26,7 @@ from perfgate.rig import Rig
 from perfgate.serving.process import serve
 from perfgate.setting import settle
 from perfgate.suite import load_suite
-from perfgate.trtllm import Runner
+from perfgate.trtllm import Calibration, Runner
 from tests.unit.factories import a_point
 from tests.unit.hardware_samples import GB10, a_site, lay_out_models, lay_out_suite
 from tests.unit.planted import ROOT
@@ -169,6 +169,15 @@ def test_what_is_missing_is_named_before_anything_runs(root, folder, message):
     with pytest.raises(MissingRequirementError, match=message):
         built(root)
     assert ran(root) == []
+
+
+def test_a_linked_data_set_keeps_the_name_that_says_how_to_read_it(root):
+    """`quantize.py` takes articles where the path says cnn_dailymail, a column `text` elsewhere."""
+    (root / "models" / "cnn_dailymail").symlink_to(root / "models" / "cnn")
+    built(root, calibration=Calibration(dataset="cnn_dailymail"))
+
+    (quantised,) = [line for line in ran(root) if line.startswith("quantize.py")]
+    assert f"--calib_dataset {root / 'models' / 'cnn_dailymail'}" in quantised
 
 
 def test_a_machine_without_the_build_tool_is_told_what_to_do(root):

@@ -26,6 +26,7 @@ from tests.unit.upstream_tensors import INPUTS, OUTPUTS, tensor_lines
 pytestmark = pytest.mark.unit
 
 SUITE = load_suite(ROOT)
+CONTAINER = a_config().container
 HARDWARE = [Target.TRT_ENGINE, Target.LLMAPI]
 LLMAPI_INPUTS = {
     ("text_input", "STRING"),
@@ -214,6 +215,36 @@ def test_in_the_container_every_command_is_docker_s(tmp_path):
         assert "nvcr.io/nvidia/tritonserver:26.07-trtllm-python-py3" in command.argv
         assert "--shm-size=2g" in command.argv
         assert "--gpus=device=0" in command.argv
+
+
+@pytest.mark.parametrize("runner", Runner)
+def test_what_the_suite_adds_to_the_environment_reaches_tools_and_server(tmp_path, runner):
+    """Where Triton or MPI want a library first, or a permission, the suite's file says so."""
+    wanted = {"LD_PRELOAD": "/opt/lib/first.so", "OMPI_ALLOW_RUN_AS_ROOT": "1"}
+    point = SUITE.point("fp16-b16-c16")
+    plan = write(tmp_path, Target.TRT_ENGINE, [point], runner=runner, environment=wanted)
+
+    for command in plan.points[0].commands:
+        image = len(command.argv) if runner is Runner.LOCAL else command.argv.index(CONTAINER)
+        given = command.environment | dict(
+            word.removeprefix("--env=").split("=", 1)
+            for word in command.argv[:image]
+            if word.startswith("--env=")
+        )
+        assert wanted.items() <= given.items()
+        assert not command.environment or runner is Runner.LOCAL
+
+
+def test_the_first_of_several_visible_gpus_is_planned_for(tmp_path, monkeypatch):
+    """A server has one GPU, counted as the driver counts; Docker takes no list here."""
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1,0")
+    point = SUITE.point("fp8-b192-c160")
+    local = write(tmp_path / "a", Target.LLMAPI, [point]).points[0].commands[-1]
+    boxed = write(tmp_path / "b", Target.LLMAPI, [point], runner=Runner.DOCKER)
+
+    assert local.environment["CUDA_VISIBLE_DEVICES"] == "1"
+    assert local.environment["CUDA_DEVICE_ORDER"] == "PCI_BUS_ID"
+    assert "--gpus=device=1" in boxed.points[0].commands[-1].argv
 
 
 def test_a_version_the_tables_do_not_allow_is_refused_before_anything_is_written(tmp_path):

@@ -40,8 +40,13 @@ class Site:
         return (self.models / name).resolve() if name else None
 
     def dataset(self) -> Path:
-        """The data set that FP8 scales are calibrated on."""
-        return (self.models / self.config.calibration.dataset).resolve()
+        """The data set that FP8 scales are calibrated on, by the name it has here.
+
+        `quantize.py` reads a path that says cnn_dailymail in another way than any other: a link
+        must not lose its name.
+        """
+        path = self.models / self.config.calibration.dataset
+        return path.parent.resolve() / path.name
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
