@@ -1,17 +1,27 @@
 """The LLM API behind the ensemble's tensors: deltas, fixed length, counts, stamps, cancellation."""
 
-import json
+import os
 import sys
 import time
 from pathlib import Path
 
 import numpy as np
 import pytest
+from google.protobuf import json_format, text_format
+from tritonclient.grpc.model_config_pb2 import ModelConfig
 
-from perfgate.model import Precision, SchedulerPolicy, ServingSpec
+from perfgate.model import (
+    BatchingStrategy,
+    Engine,
+    Precision,
+    SchedulerPolicy,
+    ServingSpec,
+    Target,
+)
 from perfgate.serving import tensors
 from perfgate.serving.llm_arguments import llm_arguments
 from perfgate.serving.models import llmapi
+from perfgate.serving.repository import write_repository
 from perfgate.serving.tokenizer import load_tokenizer, prompts, save_tokenizer
 from tests.unit.factories import a_point
 from tests.unit.triton_backend import Request, TritonError
@@ -20,31 +30,46 @@ pytestmark = pytest.mark.unit
 
 PROMPT = prompts(load_tokenizer(), isl=20, count=1, seed=1)[0]
 PATIENCE_S = 10.0
+LEFT_BY_MPIRUN = (
+    "OMPI_COMM_WORLD_RANK",
+    "OMPI_MCA_orte_hnp_uri",
+    "PMIX_RANK",
+    "PMI_RANK",
+    "ORTE_SCHIZO",
+)
 STANDINS = str(Path(__file__).parents[1] / "standins")
 
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
-    """The model, loaded on the stand-in of TensorRT-LLM."""
+    """The model, loaded as it was rendered, on the stand-in of TensorRT-LLM."""
     folder = tmp_path_factory.mktemp("llmapi")
     save_tokenizer(load_tokenizer(), folder)
-    arguments = llm_arguments(
-        a_point().engine, ServingSpec(kv_cache_tokens=4096), checkpoint=folder, version="1.2.1"
+    serving = ServingSpec(kv_cache_tokens=4096)
+    engine = Engine(spec=a_point().engine, target=Target.LLMAPI, directory=folder, digest="ab12")
+    repository = write_repository(folder, engine, serving, folder, tensorrt_llm="1.2.1")
+    config = text_format.Parse(
+        (repository / "tensorrt_llm" / "config.pbtxt").read_text(), ModelConfig()
     )
-    path = folder / "llm.json"
-    path.write_text(json.dumps(arguments))
-    config = {"parameters": {"llm_arguments": {"string_value": str(path)}}}
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(STANDINS)
-        patch.setenv("OMPI_COMM_WORLD_RANK", "0")
+        for name in LEFT_BY_MPIRUN:
+            patch.setenv(name, "0")
+        patch.setenv("OMPI_ALLOW_RUN_AS_ROOT", "1")
         patch.setenv("STANDIN_LLM_LOG", str(folder / "log"))
         model = llmapi.TritonPythonModel()
-        model.initialize({"model_config": json.dumps(config)})
+        model.initialize({"model_config": as_triton_gives_it(config)})
         model.log = folder / "log"
+        model.environment = dict(os.environ)
         yield model
         model.finalize()
     for name in [name for name in sys.modules if name.startswith("tensorrt_llm")]:
         del sys.modules[name]
+
+
+def as_triton_gives_it(config):
+    """The configuration as a Python model gets it: JSON under the names of the text format."""
+    return json_format.MessageToJson(config, preserving_proto_field_name=True)
 
 
 def row(value):
@@ -211,6 +236,34 @@ def test_the_cache_is_pinned_when_the_model_is_loaded(model):
     """In tokens, as the point says; and no job of MPI's is joined."""
     assert "loaded with kv tokens 4096" in model.log.read_text()
     assert model._llm.arguments["kv_cache_config"].enable_block_reuse is False
+
+
+def test_what_mpirun_left_behind_is_forgotten_a_permission_is_not(model):
+    """The LLM's own workers would else join a job that is not theirs."""
+    assert not set(LEFT_BY_MPIRUN) & set(model.environment)
+    assert model.environment["OMPI_ALLOW_RUN_AS_ROOT"] == "1"
+
+
+def test_every_way_to_sample_arrives():
+    """Under the name of the LLM API; what is not given is left to its default."""
+    given = {"temperature": 0.5, "top_k": 40, "top_p": 0.25, "seed": 7, "min_tokens": 3}
+    asked = {"text_input": PROMPT, "max_tokens": 12}
+
+    sampled, plain = (
+        llmapi.Ask({name: row(value) for name, value in (asked | more).items()}).sampling
+        for more in (given, {})
+    )
+
+    assert {name: sampled[name] for name in given} == given
+    assert not set(given) & set(plain)
+
+
+def test_requests_that_wait_for_the_whole_batch_are_asked_for(tmp_path):
+    """V1 batching is a policy of the scheduler there."""
+    serving = ServingSpec(kv_cache_tokens=1, batching=BatchingStrategy.STATIC)
+    arguments = llm_arguments(a_point().engine, serving, checkpoint=tmp_path, version="1.2.1")
+
+    assert arguments["scheduler_config"] == {"capacity_scheduler_policy": "STATIC_BATCH"}
 
 
 @pytest.mark.parametrize("precision", list(Precision), ids=str)

@@ -153,15 +153,20 @@ def test_the_engine_is_served_as_the_spec_says(rendered):
         key: value.string_value for key, value in rendered[2]["tensorrt_llm"].parameters.items()
     }
 
-    assert parameters["max_tokens_in_paged_kv_cache"] == "65536"
-    assert parameters["enable_kv_cache_reuse"] == "false"
-    assert parameters["batch_scheduler_policy"] == "guaranteed_no_evict"
-    assert parameters["gpt_model_type"] == "inflight_fused_batching"
-    assert parameters["enable_chunked_context"] == "false"
-    assert parameters["max_beam_width"] == "1"
-    assert parameters["FORCE_CPU_ONLY_INPUT_TENSORS"] == "no"
-    assert parameters["gpt_model_path"].endswith("/engine")
-    assert "kv_cache_free_gpu_mem_fraction" not in parameters
+    root = rendered[0].parent
+    assert parameters == {
+        "gpt_model_path": str(root / "engine"),
+        "tokenizer_dir": str(root / "tokenizer"),
+        "FORCE_CPU_ONLY_INPUT_TENSORS": "no",
+        "gpt_model_type": "inflight_fused_batching",
+        "batch_scheduler_policy": "guaranteed_no_evict",
+        "max_tokens_in_paged_kv_cache": "65536",
+        "enable_chunked_context": "false",
+        "enable_kv_cache_reuse": "false",
+        "max_beam_width": "1",
+        "cancellation_check_period_ms": "100",
+        "stats_check_period_ms": "100",
+    }
 
 
 @given(
