@@ -78,7 +78,6 @@ EQUIVALENT = {
 }
 ENDS = {
     pytest.ExitCode.OK: "unnoticed",
-    pytest.ExitCode.TESTS_FAILED: "noticed",
     None: "never ended",
 }
 PATIENCE_S = 120
@@ -162,10 +161,7 @@ def outcome(mutation, tree):
     finally:
         path.write_text(text)
         os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
-    ends = {pytest.ExitCode.OK: "unnoticed", pytest.ExitCode.TESTS_FAILED: "noticed"}
-    return Outcome(
-        mutation.key, "never ended" if status is None else ends.get(status, "at import"), who
-    )
+    return Outcome(mutation.key, "noticed" if who else ENDS.get(status, "at import"), who)
 
 
 class Tell:
