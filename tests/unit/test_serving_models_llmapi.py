@@ -219,7 +219,7 @@ def test_what_the_llm_refuses_reaches_the_client(model):
     (response,) = answered(model, a_request(text_input=" ba" * 2000))
 
     assert "RequestError: prompt length exceeds max_input_len" in str(response.error)
-    assert not model._running
+    eventually(lambda: not model._running)
     assert sum(counts(answered(model, a_request()))) == 12
 
 
