@@ -218,6 +218,7 @@ def _become_pytest(tree, tests, told, *, compiled):
     files = [module_of(name) for name in tests]
     # The suite's own plugins need not be loaded.
     options = ["-q", "-x", "-p", "no:cacheprovider", "--confcutdir=tests/unit"]
+    options += ["-p", "fixtures.mocked"]
     # Imported before pytest could rewrite their assertions, which are no business of ours.
     options += ["-W", "ignore::pytest.PytestAssertRewriteWarning"]
     status = 70
