@@ -37,7 +37,7 @@ FP8 = a_point().engine
 FP16 = replace(FP8, precision=Precision.FP16)
 SERVING = ServingSpec(kv_cache_tokens=4096)
 HERE = Path(__file__).parent
-PATIENCE_S = 20.0
+PATIENCE_S = 60.0
 BUILDER = """
 import sys
 from pathlib import Path
