@@ -2,6 +2,7 @@
 
 python benchmarks/loadgen.py            all of it: results, table and plot of docs/loadgen.md
 python benchmarks/loadgen.py --short    a minute's worth: exit 1 if the fast receiver lost its lead
+python benchmarks/loadgen.py --long [TOKENS]    every token of a long load, held against its number
 
 Every client drives the same stamping Triton in the same run; figures are compared as ratios.
 """
@@ -18,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
+from loadgen_long import long_run
 from loadgen_peers import drive_threads
 from matplotlib.figure import Figure
 
@@ -80,6 +82,8 @@ CLIENTS: dict[str, Drive] = {
 
 def main() -> int:
     """Measure, write, and tell whether the fast receiver keeps its lead."""
+    if "--long" in sys.argv[1:]:
+        return long_run(*map(int, sys.argv[2:]))
     short = "--short" in sys.argv[1:]
     rows = list(measure_all(short=short))
     if not short:

@@ -51,7 +51,7 @@ def drive_threads(server: Server, load: Workload, requests: int) -> Calibration:
 
 
 def _tuples(one: dict[str, object]) -> dict[str, object]:
-    return {name: tuple(one[name]) for name in ("sent_ns", "arrived_ns")}  # type: ignore[arg-type]
+    return {name: tuple(one[name]) for name in ("sent_ns", "arrived_ns", "numbers")}  # type: ignore[arg-type]
 
 
 class _Stream(threading.Thread):
@@ -98,8 +98,9 @@ class _Stream(threading.Thread):
                 "asked": self._osl,
                 "request_sent_ns": sent_ns,
                 "request_came_ns": stamps[0][1] if stamps else 0,
-                "sent_ns": [sent for sent, _ in stamps],
+                "sent_ns": [sent for sent, _, _ in stamps],
                 "arrived_ns": self._arrived,
+                "numbers": [number for _, _, number in stamps],
             }
         )
 

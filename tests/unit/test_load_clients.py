@@ -6,7 +6,7 @@ import pytest
 
 from perfgate.load.clients import Clients
 from perfgate.load.control import Cell, ControlBlock
-from perfgate.load.spool import Ending, Plan, Receiver, SpoolWriter, read_spool
+from perfgate.load.spool import Ending, Plan, Receiver, SpoolReader, SpoolWriter
 
 pytestmark = pytest.mark.unit
 
@@ -61,7 +61,7 @@ def test_every_ended_request_is_spooled_and_counted(clients, control, tmp_path):
     assert control[Cell.FINISHED] == 4
     assert control[Cell.RAMPED] == 2
     assert control[Cell.FINISHED_AT_MARK] == 3
-    assert [frame.index for frame in read_spool(tmp_path / "spool")] == [0, 2, 1, 3]
+    assert [frame.index for frame in SpoolReader(tmp_path / "spool")] == [0, 2, 1, 3]
 
 
 def test_a_request_stopped_in_flight_is_spooled_but_not_counted(clients, control, tmp_path):
@@ -69,7 +69,7 @@ def test_a_request_stopped_in_flight_is_spooled_but_not_counted(clients, control
     converse(clients, 0, Ending.STOPPED)
 
     assert control[Cell.FINISHED] == 0
-    assert len(list(read_spool(tmp_path / "spool"))) == 1
+    assert len(list(SpoolReader(tmp_path / "spool"))) == 1
 
 
 def test_a_stopped_load_draws_nothing(clients):

@@ -19,7 +19,7 @@ pytestmark = pytest.mark.unit
 MS = 1_000_000
 
 
-def stream(sent_ms, arrived_ms, asked=None):
+def stream(sent_ms, arrived_ms, asked=None, numbers=None):
     """A request that was sent at 0 and came at 1 ms."""
     return StampedStream(
         asked=len(sent_ms) if asked is None else asked,
@@ -27,6 +27,7 @@ def stream(sent_ms, arrived_ms, asked=None):
         request_came_ns=MS,
         sent_ns=tuple(round(ms * MS) for ms in sent_ms),
         arrived_ns=tuple(round(ms * MS) for ms in arrived_ms),
+        numbers=tuple(range(len(sent_ms)) if numbers is None else numbers),
     )
 
 
@@ -50,15 +51,26 @@ def test_one_late_token_is_wrong_in_two_gaps():
 @given(st.integers(0, 5), st.integers(0, 5))
 def test_tokens_lost_and_doubled_are_counted(lost, doubled):
     """What is missing of the tokens asked for, and what came twice."""
-    times = [10.0 * n for n in range(1, 11)] + [100.0] * doubled
-    found = judge_stamps([stream(times, times, asked=10 + lost)])
+    times = [10.0 * n for n in range(1, 11 + doubled)]
+    numbers = [*range(10), *[9] * doubled]
+    found = judge_stamps([stream(times, times, asked=10 + lost, numbers=numbers)])
 
     assert (found.lost, found.doubled, found.reordered) == (lost, doubled, 0)
 
 
 def test_an_earlier_token_that_comes_later_is_out_of_order():
-    """The server's stamps grow in the order of sending."""
-    assert judge_stamps([stream((10, 30, 20), (11, 31, 32))]).reordered == 1
+    """The server numbers tokens in the order of sending."""
+    found = judge_stamps([stream((10, 30, 20), (11, 31, 32), numbers=(0, 2, 1))])
+
+    assert (found.lost, found.doubled, found.reordered) == (0, 0, 1)
+
+
+def test_a_token_lost_is_not_made_good_by_another_one_doubled():
+    """As many tokens as asked for, but one is missing and one came twice."""
+    found = stream((10, 20, 30), (10, 20, 30), numbers=(0, 1, 1))
+
+    assert (found.lost, found.doubled, found.reordered) == (1, 1, 0)
+    assert stream((10,), (10,), numbers=(7,)).doubled == 1  # somebody else's token
 
 
 def test_a_request_without_any_token_is_lost_whole():
@@ -73,7 +85,7 @@ def test_nothing_heard_is_no_calibration():
 
 
 def test_stamps_are_read_from_the_messages():
-    """The text of each message holds two times: sending, and the request's arrival."""
+    """The text of each message holds two times, sending and the request's arrival, and a number."""
 
     def message(text):
         envelope = service_pb2.ModelStreamInferResponse()
@@ -88,7 +100,7 @@ def test_stamps_are_read_from_the_messages():
         sent_ns=6,
         ending=Ending.FINAL,
         stamps_ns=[101, 201, 202],
-        messages=[message(b"100 50"), message(b"200 50"), b""],
+        messages=[message(b"100 50 0"), message(b"200 50 1"), b""],
     )
 
     assert read_stamps(exchange, asked=2) == StampedStream(
@@ -97,4 +109,5 @@ def test_stamps_are_read_from_the_messages():
         request_came_ns=50,
         sent_ns=(100, 200),
         arrived_ns=(101, 201),
+        numbers=(0, 1),
     )

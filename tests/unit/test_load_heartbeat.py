@@ -8,7 +8,7 @@ import pytest
 
 from perfgate.load.control import ControlBlock
 from perfgate.load.heartbeat import BEATS_PER_FRAME, Heartbeat
-from perfgate.load.spool import Beats, SpoolWriter, read_spool
+from perfgate.load.spool import Beats, SpoolReader, SpoolWriter
 
 pytestmark = pytest.mark.unit
 
@@ -23,7 +23,7 @@ def control(tmp_path):
 
 def lags_ns(path):
     """The lag of every beat in a spool."""
-    return [beat.lag_ns for frame in read_spool(path) for beat in frame.beats]
+    return [beat.lag_ns for frame in SpoolReader(path) for beat in frame.beats]
 
 
 def test_a_stall_is_charged_to_every_beat_it_swallowed(tmp_path, control):
@@ -62,7 +62,7 @@ def test_beats_are_spooled_as_they_come(tmp_path, control):
     for _ in range(BEATS_PER_FRAME + 1):
         heart._take(0)
 
-    (frame,) = read_spool(tmp_path / "spool")
+    (frame,) = SpoolReader(tmp_path / "spool")
     assert isinstance(frame, Beats)
     assert len(frame.beats) == BEATS_PER_FRAME
     spool.close()

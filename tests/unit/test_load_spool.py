@@ -15,9 +15,9 @@ from perfgate.load.spool import (
     Exchange,
     Plan,
     Receiver,
+    SpoolReader,
     SpoolWriter,
     read_plan,
-    read_spool,
     write_plan,
 )
 
@@ -41,7 +41,7 @@ def spool(path):
 
 def test_frames_come_back_in_order(tmp_path):
     """Each kind of frame survives the round trip."""
-    assert list(read_spool(spool(tmp_path / "spool"))) == FRAMES
+    assert list(SpoolReader(spool(tmp_path / "spool"))) == FRAMES
 
 
 @given(st.integers(0, 200))
@@ -50,14 +50,14 @@ def test_a_spool_cut_anywhere_yields_its_whole_frames(tmp_path_factory, keep):
     path = spool(tmp_path_factory.mktemp("spool") / "spool")
     path.write_bytes(path.read_bytes()[:keep])
 
-    frames = list(read_spool(path))
+    frames = list(SpoolReader(path))
 
     assert frames == FRAMES[: len(frames)]
 
 
 def test_no_spool_has_no_frames(tmp_path):
     """A worker that died before it wrote anything left nothing."""
-    assert list(read_spool(tmp_path / "gone")) == []
+    assert list(SpoolReader(tmp_path / "gone")) == []
 
 
 def test_a_plan_comes_back_as_it_was(tmp_path):
@@ -86,3 +86,18 @@ def test_counters_are_seen_through_another_map(tmp_path):
     assert (parent[Cell.FINISHED], parent[Cell.READY]) == (3, 0)
     parent.close()
     worker.close()
+
+
+def test_a_spool_is_read_while_it_grows(tmp_path):
+    """Each pass yields what was written since the last one, and no part of a frame."""
+    path = tmp_path / "growing"
+    whole = spool(tmp_path / "spool").read_bytes()
+    reader = SpoolReader(path)
+
+    found = []
+    for end in range(0, len(whole) + 7, 7):
+        path.write_bytes(whole[:end])
+        found += reader
+
+    assert found == FRAMES
+    assert list(reader) == []

@@ -75,18 +75,21 @@ def read_stamps(exchange: Exchange, *, asked: int) -> StampedStream:
     sent_ns: list[int] = []
     came_ns = 0
     arrived_ns: list[int] = []
+    numbers: list[int] = []
     for stamp_ns, message in zip(exchange.stamps_ns, exchange.messages, strict=True):
         response = service_pb2.ModelStreamInferResponse.FromString(message).infer_response
         for output, raw in zip(response.outputs, response.raw_output_contents, strict=True):
             if output.name == _TEXT:
                 (length,) = struct.unpack_from("<I", raw)
-                token_ns, came_ns = map(int, raw[4 : 4 + length].split())
+                token_ns, came_ns, number = map(int, raw[4 : 4 + length].split())
                 sent_ns.append(token_ns)
                 arrived_ns.append(stamp_ns)
+                numbers.append(number)
     return StampedStream(
         asked=asked,
         request_sent_ns=exchange.sent_ns,
         request_came_ns=came_ns,
         sent_ns=tuple(sent_ns),
         arrived_ns=tuple(arrived_ns),
+        numbers=tuple(numbers),
     )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +20,8 @@ from perfgate.errors import NoSamplesError
 class StampedStream:
     """One request: when each token was sent and when the client says it came.
 
-    `sent_ns` and `came_ns` are the request's own: when the client sent it, when the server got it.
+    `request_sent_ns` and `request_came_ns` are the request's own: when the client sent it, when the
+    server got it. `numbers` are the tokens' own, from 0, as the server counted them.
     """
 
     asked: int
@@ -27,6 +29,22 @@ class StampedStream:
     request_came_ns: int
     sent_ns: tuple[int, ...]
     arrived_ns: tuple[int, ...]
+    numbers: tuple[int, ...]
+
+    @property
+    def lost(self) -> int:
+        """How many of the tokens asked for never came."""
+        return len(set(range(self.asked)) - set(self.numbers))
+
+    @property
+    def doubled(self) -> int:
+        """How many tokens came again, or were never asked for."""
+        return len(self.numbers) - len(set(self.numbers) & set(range(self.asked)))
+
+    @property
+    def reordered(self) -> int:
+        """How many tokens came after a later one."""
+        return sum(later < earlier for earlier, later in pairwise(self.numbers))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,7 +64,7 @@ class Fidelity:
     `lag`: arrival - sending of the same token; Triton's own way from the model to the wire is in
     it. `gap_error`: |client's gap - server's gap| of the same two tokens, in which a constant
     lag cancels. `ttft_error`: client's time to first token - the server's. `lost` and `doubled`
-    count tokens, `reordered` tokens that came before an earlier one.
+    count tokens, `reordered` tokens that came after a later one.
     """
 
     requests: int
@@ -79,9 +97,9 @@ def judge_stamps(streams: Sequence[StampedStream]) -> Fidelity:
         lag=_errors(np.concatenate(arrived) - np.concatenate(sent)),
         gap_error=_errors(np.concatenate(gaps)),
         ttft_error=_errors(np.array(first, dtype=np.int64)),
-        lost=sum(max(0, stream.asked - len(set(stream.sent_ns))) for stream in streams),
-        doubled=sum(len(stream.sent_ns) - len(set(stream.sent_ns)) for stream in streams),
-        reordered=sum(int((np.diff(stamps) < 0).sum()) for stamps in sent),
+        lost=sum(stream.lost for stream in streams),
+        doubled=sum(stream.doubled for stream in streams),
+        reordered=sum(stream.reordered for stream in streams),
     )
 
 

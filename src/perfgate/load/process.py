@@ -26,7 +26,7 @@ from perfgate.load.spool import (
     End,
     Frame,
     Plan,
-    read_spool,
+    SpoolReader,
     write_plan,
 )
 
@@ -55,6 +55,7 @@ class WorkerProcess:
         """Start the worker and connect it; LoadError if it cannot."""
         self._spool.mkdir(parents=True, exist_ok=True)
         self._folder = Path(tempfile.mkdtemp(prefix="load-", dir=self._spool))
+        self._reader = SpoolReader(self._folder / SPOOL_FILE)
         try:
             write_plan(self._folder / PLAN_FILE, self._plan)
             self._control = ControlBlock.create(self._folder / CONTROL_FILE)
@@ -93,12 +94,9 @@ class WorkerProcess:
             self.wait_until(lambda: self._process.poll() is not None)
 
     def wait_until(self, reached: Callable[[], bool]) -> None:
-        """Return when `reached`.
-
-        Raises LoadError as soon as the worker has ended, or its event loop stands still.
-        """
+        """Return when `reached`; raises as `require_alive` does."""
         while not reached():
-            self._require_alive()
+            self.require_alive()
             time.sleep(POLL_S)
 
     def stop(self) -> None:
@@ -111,11 +109,15 @@ class WorkerProcess:
             self._kill(f"the load worker did not stop within {STOP_S:g} s and was killed")
 
     def frames(self) -> Iterator[Frame]:
-        """Yield what the worker recorded; the last frame is an End, made up if it wrote none."""
+        """Yield what the worker has recorded since the last frame that was yielded.
+
+        Once it has ended the last frame is an End, made up if it wrote none.
+        """
+        ended = self._process.poll() is not None
         frame: Frame | None = None
-        for frame in read_spool(self._folder / SPOOL_FILE):
+        for frame in self._reader:
             yield frame
-        if not isinstance(frame, End):
+        if ended and not isinstance(frame, End):
             yield End([self._killed or self._describe_death()])
 
     def _say(self, word: bytes) -> None:
@@ -143,7 +145,8 @@ class WorkerProcess:
             msg = f"the load worker was not ready within {START_S:g} s. {self._log_tail()}"
             raise LoadError(msg)
 
-    def _require_alive(self) -> None:
+    def require_alive(self) -> None:
+        """Raise LoadError if the worker has ended, or its event loop stands still."""
         if self._process.poll() is not None:
             raise LoadError(self._explain_end())
         beat_ns = self[Cell.BEAT_NS]
@@ -157,9 +160,8 @@ class WorkerProcess:
         self._process.wait()
 
     def _explain_end(self) -> str:
-        faults = [
-            fault for frame in self.frames() if isinstance(frame, End) for fault in frame.faults
-        ]
+        ends = [frame for frame in SpoolReader(self._folder / SPOOL_FILE) if isinstance(frame, End)]
+        faults = ends[-1].faults if ends else [self._killed or self._describe_death()]
         return f"the load ended early: {'; '.join(faults)}"
 
     def _describe_death(self) -> str:

@@ -88,9 +88,10 @@ class Beats(msgspec.Struct, tag="beats", array_like=True, frozen=True):
 
 
 class End(msgspec.Struct, tag="end", array_like=True, frozen=True):
-    """The worker's last word: why it ended on its own, if it did."""
+    """The worker's last word: why it ended on its own, if it did, and its greatest memory."""
 
     faults: list[str]
+    peak_kib: int = 0
 
 
 Frame = Exchange | Beats | End
@@ -115,17 +116,29 @@ class SpoolWriter:
         self._file.close()
 
 
-def read_spool(path: Path) -> Iterator[Frame]:
-    """Yield the whole frames in order; a frame cut off by the worker's death is left out."""
-    if not path.exists():
-        return
-    with path.open("rb") as file:
-        while len(prefix := file.read(_LENGTH_BYTES)) == _LENGTH_BYTES:
-            length = int.from_bytes(prefix, "little")
-            body = file.read(length)
-            if len(body) < length:
-                return
-            yield _decoder.decode(body)
+class SpoolReader:
+    """Reads whole frames in order, also while the worker still writes them."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._offset = 0
+
+    def __iter__(self) -> Iterator[Frame]:
+        """Yield the frames written since the last that was yielded.
+
+        A frame that is not whole, yet or for ever, is left out.
+        """
+        if not self._path.exists():
+            return
+        with self._path.open("rb") as file:
+            file.seek(self._offset)
+            while len(prefix := file.read(_LENGTH_BYTES)) == _LENGTH_BYTES:
+                length = int.from_bytes(prefix, "little")
+                body = file.read(length)
+                if len(body) < length:
+                    return
+                self._offset += _LENGTH_BYTES + length
+                yield _decoder.decode(body)
 
 
 def write_plan(path: Path, plan: Plan) -> None:

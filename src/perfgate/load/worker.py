@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import gc
 import os
+import resource
 import shutil
 import signal
 import sys
@@ -47,7 +48,7 @@ def drive(folder: Path) -> None:
 
     receiver(plan.receiver)(clients, heartbeat, ready)
     heartbeat.flush()
-    spool.write(End(clients.faults))
+    spool.write(End(clients.faults, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss))
     spool.close()
 
 

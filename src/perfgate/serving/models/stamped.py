@@ -1,8 +1,8 @@
 """A model that answers with the time at which it sends: what a load client is calibrated against.
 
 One thread sends one token to every running request, every `step_us` microseconds or, at 0, as fast
-as Triton takes them. A token's text is two times of `time.perf_counter_ns()`: when the token was
-handed over, and when its request came.
+as Triton takes them. A token's text is two times of `time.perf_counter_ns()`, when the token was
+handed over and when its request came, and its number in the request, from 0.
 """
 
 from __future__ import annotations
@@ -22,12 +22,13 @@ _ONE = np.array([1], dtype=np.int32)
 class _Running:
     """One request: whom to answer, since when, and how many tokens it still gets."""
 
-    __slots__ = ("came_ns", "left", "sender")
+    __slots__ = ("came_ns", "left", "sender", "sent")
 
     def __init__(self, sender: Any, tokens: int) -> None:
         self.came_ns = time.perf_counter_ns()
         self.sender = sender
         self.left = tokens
+        self.sent = 0
 
 
 class TritonPythonModel:
@@ -69,7 +70,9 @@ class TritonPythonModel:
 
     def _send(self, one: _Running) -> None:
         one.left -= 1
-        text = np.array([b"%d %d" % (time.perf_counter_ns(), one.came_ns)], dtype=object)
+        words = b"%d %d %d" % (time.perf_counter_ns(), one.came_ns, one.sent)
+        one.sent += 1
+        text = np.array([words], dtype=object)
         response = pb_utils.InferenceResponse(
             output_tensors=[
                 pb_utils.Tensor("text_output", text),
