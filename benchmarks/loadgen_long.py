@@ -92,7 +92,7 @@ def long_run(tokens: int = TOKENS) -> int:
     ):
         plan, lengths = plan_load(server, tokens)
         with WorkerProcess(plan, Path(folder)) as worker:
-            worker.start_clock()
+            worker.start_clock(time.perf_counter_ns())
             for frame in frames(worker, len(lengths) - SPARE, started):
                 if isinstance(frame, Exchange):
                     tally.add(frame, lengths[frame.index])
@@ -143,7 +143,8 @@ def frames(worker: WorkerProcess, requests: int, started: float) -> Iterator[Fra
                 print(f"{tell_s - started:6.0f} s  {done} of {requests} requests", flush=True)
             time.sleep(POLL_S)
     worker.drain()
-    worker.stop()
+    while not worker.ended:
+        time.sleep(POLL_S)
     yield from worker.frames()
 
 

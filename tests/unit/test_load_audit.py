@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from perfgate.load.audit import audit_client, find_marks
+from perfgate.load.audit import audit_client, combine, find_marks
 from perfgate.load.spool import Beat
 from perfgate.model import RequestStatus
-from tests.unit.factories import a_record
+from tests.unit.factories import a_record, an_audit
 
 pytestmark = pytest.mark.unit
 
@@ -24,9 +24,9 @@ def ended(*ends, clients=2, status=RequestStatus.OK):
     ]
 
 
-def beat(at_ns, lag_ns=0, cpu_ns=0, switches=0):
+def beat(at_ns, lag_ns=0, **counts):
     """One heartbeat."""
-    return Beat(at_ns=at_ns, lag_ns=lag_ns, cpu_ns=cpu_ns, involuntary_switches=switches)
+    return Beat(at_ns=at_ns, lag_ns=lag_ns, **{"cpu_ns": 0, "involuntary_switches": 0, **counts})
 
 
 def test_marks_follow_the_last_first_request():
@@ -77,15 +77,33 @@ def test_the_ramp_is_left_out_of_the_audit():
     """Lag and CPU of the start, when all streams open at once, are not charged to the window."""
     beats = [
         beat(0, lag_ns=10**9, cpu_ns=0),
-        beat(100, lag_ns=1000, cpu_ns=50, switches=2),
-        beat(200, lag_ns=3000, cpu_ns=70, switches=3),
+        beat(
+            100,
+            1000,
+            cpu_ns=50,
+            involuntary_switches=2,
+            voluntary_switches=10,
+            waited_ns=5,
+            stolen_ns=1,
+        ),
+        beat(
+            200,
+            3000,
+            cpu_ns=70,
+            involuntary_switches=3,
+            voluntary_switches=14,
+            waited_ns=35,
+            stolen_ns=11,
+        ),
     ]
 
     audit = audit_client([a_record(0, sent_ns=0, ttft_ns=120, gap_ns=50)], beats, (90, 200))
 
     assert (audit.cpu_s, audit.wall_s) == (20e-9, 100e-9)
     assert audit.lag_max_s == 3e-6
-    assert audit.involuntary_switches == 1
+    assert (audit.involuntary_switches, audit.voluntary_switches) == (1, 4)
+    assert (audit.waited_s, audit.stolen_s) == (30e-9, 10e-9)
+    assert (audit.wait_share, audit.stolen_share) == (pytest.approx(0.3), pytest.approx(0.1))
     assert audit.messages == 2  # at 120 and 170, not at 220 and 270
 
 
@@ -103,3 +121,18 @@ def test_late_sends_are_counted_in_the_window():
 def test_a_worker_that_left_no_beat_has_a_blank_audit():
     """Nothing is known, and the fault beside it says why."""
     assert audit_client([], [], None).wall_s == 0
+
+
+def test_several_workers_are_summed_up_by_counts_and_by_the_worst():
+    """What adds up is added, what a sum would hide is the worst worker's; each stays visible."""
+    calm = replace(an_audit(), cpu_s=1.0, wall_s=10.0, lag_p99_s=0.001, waited_s=0.1, stolen_s=0.0)
+    busy = replace(calm, cpu_s=6.0, lag_p99_s=0.02, late_sends=3, waited_s=2.0, stolen_s=0.5)
+
+    both = combine([calm, busy])
+
+    assert both.workers == (calm, busy)
+    assert (both.cpu_s, both.cpu_share) == (7.0, 0.6)
+    assert (both.messages, both.late_sends) == (80_000, 3)
+    assert (both.lag_p99_s, both.wait_share, both.stolen_share) == (0.02, 0.2, 0.05)
+    assert combine([calm]) == calm
+    assert combine([replace(calm, host="node-2")]).workers[0].host == "node-2"

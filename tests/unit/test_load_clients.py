@@ -60,7 +60,6 @@ def test_every_ended_request_is_spooled_and_counted(clients, control, tmp_path):
 
     assert control[Cell.FINISHED] == 4
     assert control[Cell.RAMPED] == 2
-    assert control[Cell.FINISHED_AT_MARK] == 3
     assert [frame.index for frame in SpoolReader(tmp_path / "spool")] == [0, 2, 1, 3]
 
 

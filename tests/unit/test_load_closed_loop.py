@@ -13,6 +13,7 @@ import pytest
 
 from perfgate.errors import LoadError
 from perfgate.load.closed_loop import ClosedLoop
+from perfgate.load.fleet import here
 from perfgate.load.spool import Receiver
 from perfgate.measure.measure import measure
 from perfgate.mock_server import Misbehaviour, MockServer, Script
@@ -223,6 +224,43 @@ def test_a_worker_that_is_killed_ends_the_load(loop, mocked_server, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_several_workers_make_one_load(loop, mocked_server, tmp_path):
+    """Three workers start together and send each request once; their records are one run's."""
+    with loop(mocked_server.server, tmp_path, crew=here(3)) as load:
+        outcome, broke = drive(load)
+
+    indices = [record.index for record in outcome.records]
+    firsts = [record for record in outcome.records if record.index < WORKLOAD.concurrency]
+    assert (outcome.faults, broke) == ((), "")
+    assert len(set(indices)) == len(indices) == len(mocked_server.prompts)
+    assert {record.client for record in outcome.records} == set(range(WORKLOAD.concurrency))
+    assert len({record.due_ns for record in firsts}) == 1
+    assert len(outcome.marks_ns) == SAMPLING.rounds + 1
+    ends = [record.finished_ns for record in outcome.records]
+    assert ends == sorted(ends)
+    assert all(record.output_tokens == record.expected_output_tokens for record in outcome.records)
+    assert len(outcome.audit.workers) == 3
+    assert outcome.audit.messages == sum(one.messages for one in outcome.audit.workers)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_load_that_lost_one_of_its_workers_is_invalid(loop, mocked_server, tmp_path):
+    """One of two workers killed in mid-run ends the load: it is never measured as a smaller one."""
+    with loop(mocked_server.server, tmp_path, texts=prompts(20_000), crew=here(2)) as load:
+        load.ramp_up()
+        load.round(8)
+        os.kill(worker_pids()[1], signal.SIGKILL)
+        with pytest.raises(LoadError, match="exit code -9"):
+            load.round(10_000)
+        outcome = load.finish()
+
+    point = a_point(sampling=Sampling(rounds=1, round_requests=8))
+    run = a_load_run(outcome.records, marks_ns=outcome.marks_ns, point=point, faults=outcome.faults)
+    assert {record.client % 2 for record in outcome.records} == {0, 1}
+    assert "faults" in [veto.rule for veto in measure(run, Policy()).vetoes]
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_prompts_are_never_sent_twice(loop, mocked_server, tmp_path):
     """When they run out the load stops with a fault instead."""
     with loop(mocked_server.server, tmp_path, texts=prompts(20)) as load:
@@ -268,9 +306,14 @@ def test_a_load_is_a_context_manager(loop, mocked_server, tmp_path):
 
 def worker_pid():
     """The one worker that is a child of this process."""
+    (worker,) = worker_pids()
+    return worker
+
+
+def worker_pids():
+    """The workers that are children of this process."""
     children = Path(f"/proc/self/task/{threading.get_native_id()}/children").read_text().split()
-    (worker,) = [pid for pid in children if b"perfgate.load.worker" in command_line(pid)]
-    return int(worker)
+    return [int(pid) for pid in children if b"perfgate.load.worker" in command_line(pid)]
 
 
 def command_line(pid):

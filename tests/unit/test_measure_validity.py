@@ -18,6 +18,8 @@ CLEAN = a_steady_run(POINT)
 LATE = "perfgate_sim_late_seconds_total"
 BUSY = "perfgate_sim_busy_seconds_total"
 TOKENS = 'nv_llm_output_token_len_sum{model="tensorrt_llm",version="1"}'
+REQUESTS = 'nv_inference_request_success{model="ensemble",version="1"}'
+PARTS = 'nv_inference_request_success{model="postprocessing",version="1"}'
 SENT = sum(record.output_tokens for record in CLEAN.records)
 
 
@@ -71,17 +73,26 @@ BROKEN = {
     "input-length": with_record(input_tokens=7),
     "client-cpu": with_audit(cpu_s=9.0, wall_s=10.0),
     "client-lag": with_audit(lag_p99_s=0.011),
+    "client-clock": with_audit(clock_uncertainty_s=0.011),
     "late-sends": with_audit(late_sends=2),
+    "stolen-time": with_audit(stolen_s=0.6, wall_s=10.0),
     "simulator-lateness": with_metrics({BUSY: 1.0, LATE: 1.0}, {BUSY: 11.0, LATE: 1.3}),
     "simulator-delivery": delivered_late(201_000_000),
     "server-tokens": with_metrics({TOKENS: 5.0}, {TOKENS: 5.0 + SENT - 1}),
+    "server-requests": with_metrics({REQUESTS: 5.0}, {REQUESTS: 5.0 + len(CLEAN.records) + 1}),
 }
 
 
 def test_a_clean_run_is_not_vetoed():
     """No rule objects to a steady run with all of the server's metrics in order."""
-    before = {BUSY: 1.0, LATE: 0.0, TOKENS: 5.0}
-    after = {BUSY: 11.0, LATE: 0.1, TOKENS: 5.0 + SENT}
+    before = {BUSY: 1.0, LATE: 0.0, TOKENS: 5.0, REQUESTS: 5.0}
+    after = {
+        BUSY: 11.0,
+        LATE: 0.1,
+        TOKENS: 5.0 + SENT,
+        REQUESTS: 5.0 + len(CLEAN.records),
+        PARTS: 128.0 * len(CLEAN.records),  # an ensemble's part that is asked once a token
+    }
 
     assert vetoed(with_metrics(before, after)) == []
 
@@ -90,6 +101,14 @@ def test_a_clean_run_is_not_vetoed():
 def test_each_rule_objects(rule):
     """What a rule is there for is vetoed under its name."""
     assert rule in vetoed(BROKEN[rule])
+
+
+def test_each_worker_is_held_against_the_limits():
+    """One busy worker of three is not hidden by two that idle, nor by their sum over time."""
+    busy, idle = (replace(CLEAN.audit, cpu_s=cpu_s, wall_s=10.0) for cpu_s in (7.5, 1.0))
+
+    assert vetoed(with_audit(wall_s=10.0, workers=(idle, busy, idle))) == ["client-cpu"]
+    assert vetoed(with_audit(cpu_s=9.0, wall_s=10.0, workers=(idle,) * 9)) == []
 
 
 def test_requests_that_idle_clients_break_littles_law():

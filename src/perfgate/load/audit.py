@@ -41,7 +41,7 @@ def find_marks(
 def audit_client(
     records: Sequence[RequestRecord], beats: Sequence[Beat], bounds_ns: tuple[int, int] | None
 ) -> ClientAudit:
-    """Sum up how the client fared between `bounds_ns`, or over all beats if there is no window.
+    """Sum up how one worker fared between `bounds_ns`, or over all beats if there is no window.
 
     Opening all streams at once is a burst that no later moment sees, so the ramp is left out.
     """
@@ -65,6 +65,29 @@ def audit_client(
             for record in records
         ),
         involuntary_switches=last.involuntary_switches - first.involuntary_switches,
+        voluntary_switches=last.voluntary_switches - first.voluntary_switches,
+        waited_s=(last.waited_ns - first.waited_ns) / 1e9,
+        stolen_s=(last.stolen_ns - first.stolen_ns) / 1e9,
+    )
+
+
+def combine(workers: Sequence[ClientAudit]) -> ClientAudit:
+    """Sum up several workers: counts and CPU added, delays those of the worst."""
+    if len(workers) == 1 and not workers[0].host:
+        return workers[0]
+    return ClientAudit(
+        cpu_s=sum(one.cpu_s for one in workers),
+        wall_s=max(one.wall_s for one in workers),
+        messages=sum(one.messages for one in workers),
+        lag_p99_s=max(one.lag_p99_s for one in workers),
+        lag_max_s=max(one.lag_max_s for one in workers),
+        late_sends=sum(one.late_sends for one in workers),
+        involuntary_switches=sum(one.involuntary_switches for one in workers),
+        voluntary_switches=sum(one.voluntary_switches or 0 for one in workers),
+        waited_s=max(one.waited_s or 0.0 for one in workers),
+        stolen_s=max(one.stolen_s or 0.0 for one in workers),
+        clock_uncertainty_s=max(one.clock_uncertainty_s for one in workers),
+        workers=tuple(workers),
     )
 
 

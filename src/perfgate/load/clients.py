@@ -127,6 +127,4 @@ class Clients:
         control[Cell.FINISHED] += 1
         self._ended[exchange.client] += 1
         if self._ended[exchange.client] == self.plan.ramp:
-            if control[Cell.RAMPED] + 1 == self.plan.concurrency:
-                control[Cell.FINISHED_AT_MARK] = control[Cell.FINISHED]
             control[Cell.RAMPED] += 1

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self
 
 from perfgate.errors import LoadError
-from perfgate.load.audit import audit_client, find_marks
+from perfgate.load.audit import audit_client, combine, find_marks
 from perfgate.load.control import Cell
+from perfgate.load.fleet import Crew, Fleet, Worker, here
 from perfgate.load.parser import parse_exchange, settle_counts
 from perfgate.load.planner import (
     output_lengths,
@@ -18,7 +19,6 @@ from perfgate.load.planner import (
     prompts_needed,
     requests_planned,
 )
-from perfgate.load.process import WorkerProcess
 from perfgate.load.spool import Beat, Beats, End, Exchange, Plan, Receiver
 from perfgate.load.tensors import fetch_inputs
 from perfgate.model import ClientAudit, RequestRecord, Server, Workload
@@ -27,6 +27,7 @@ __all__ = ["ClosedLoop", "LoadOutcome", "prompts_needed"]
 
 REQUEST_DEADLINE_S = 120.0
 STALL_S = 30.0
+ONE_WORKER = here()
 
 Progress = Callable[[int, int], None]
 
@@ -44,8 +45,9 @@ class LoadOutcome:
 class ClosedLoop:
     """A load of `workload.concurrency` clients, each with one request in flight at all times.
 
-    A context manager: entering plans the requests and starts the worker process, which connects;
-    leaving ends it and removes its files from `spool`, whatever happened.
+    A context manager: entering plans the requests and starts the workers (`crew`, by default one
+    process here), which connect; leaving ends them and removes their files from `spool`, whatever
+    happened.
 
         with ClosedLoop(server, workload, prompts, spool=folder) as load:
             load.ramp_up()
@@ -67,6 +69,7 @@ class ClosedLoop:
         spool: Path,
         ramp: int = 1,
         receiver: Receiver = Receiver.FAST,
+        crew: Crew = ONE_WORKER,
         on_progress: Progress | None = None,
         on_exchange: Callable[[Exchange], None] | None = None,
         request_deadline_s: float = REQUEST_DEADLINE_S,
@@ -78,6 +81,7 @@ class ClosedLoop:
         self._spool = spool
         self._ramp = ramp
         self._receiver = receiver
+        self._crew = crew
         self._on_progress = on_progress
         self._on_exchange = on_exchange
         self._deadline_s = request_deadline_s
@@ -85,11 +89,12 @@ class ClosedLoop:
         self._rounds: list[int] = []
         self._told = -1
         self._stack = ExitStack()
-        self._process: WorkerProcess | None = None
+        self._fleet: Fleet | None = None
+        self._finished_at_mark: int | None = None
 
     def __enter__(self) -> Self:
-        """Plan the requests, start the worker, connect it."""
-        self._process = self._stack.enter_context(WorkerProcess(self._plan(), self._spool))
+        """Plan the requests, start the workers, connect them."""
+        self._fleet = self._stack.enter_context(Fleet(self._crew(self._plan(), self._spool)))
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -99,15 +104,17 @@ class ClosedLoop:
     @property
     def completed(self) -> int:
         """Requests of the ramp that have ended, and requests of the rounds."""
-        worker = self._worker
         ramp = self._ramp * self._workload.concurrency
-        if worker[Cell.RAMPED] < self._workload.concurrency:
-            return min(worker[Cell.FINISHED], ramp - 1)
-        return ramp + worker[Cell.FINISHED] - worker[Cell.FINISHED_AT_MARK]
+        if self._finished_at_mark is None:
+            if self._workers[Cell.RAMPED] < self._workload.concurrency:
+                return min(self._workers[Cell.FINISHED], ramp - 1)
+            # Seen a moment late, so that rounds wait for a few requests more, never for fewer.
+            self._finished_at_mark = self._workers[Cell.FINISHED]
+        return ramp + self._workers[Cell.FINISHED] - self._finished_at_mark
 
     def ramp_up(self) -> None:
         """Start the clock; return when every client has ended the requests of its ramp."""
-        self._worker.start_clock()
+        self._workers.start_clock()
         self._wait_for(self._ramp * self._workload.concurrency)
 
     def round(self, requests: int) -> None:
@@ -117,24 +124,26 @@ class ClosedLoop:
 
     def finish(self) -> LoadOutcome:
         """Let the requests in flight end, stop the load and parse what the worker recorded."""
-        self._worker.drain()
-        self._worker.stop()
-        records, beats, faults = self._read_back()
+        self._workers.drain()
+        self._workers.stop()
+        heard = self._read_back()
+        merged = (record for one in heard for record in one.records)
+        records = settle_counts(sorted(merged, key=lambda record: record.finished_ns))
         marks_ns = find_marks(records, self._workload.concurrency, self._rounds, ramp=self._ramp)
         window = (marks_ns[0], marks_ns[-1]) if len(marks_ns) > 1 else None
         return LoadOutcome(
             records=records,
             marks_ns=marks_ns,
-            audit=audit_client(records, beats, window),
-            faults=tuple(faults),
+            audit=combine([one.audit(window) for one in heard]),
+            faults=tuple(fault for one in heard for fault in one.faults),
         )
 
     @property
-    def _worker(self) -> WorkerProcess:
-        if self._process is None:
+    def _workers(self) -> Fleet:
+        if self._fleet is None:
             msg = "the load is not running: use ClosedLoop as a context manager"
             raise LoadError(msg)
-        return self._process
+        return self._fleet
 
     def _plan(self) -> Plan:
         inputs = fetch_inputs(self._server.grpc_url, self._server.model)
@@ -149,7 +158,7 @@ class ClosedLoop:
         )
 
     def _wait_for(self, completed: int) -> None:
-        self._worker.wait_until(lambda: self._tell() >= completed)
+        self._workers.wait_until(lambda: self._tell() >= completed)
 
     def _tell(self) -> int:
         completed = self.completed
@@ -159,19 +168,35 @@ class ClosedLoop:
             self._on_progress(min(completed, total), total)
         return completed
 
-    def _read_back(self) -> tuple[tuple[RequestRecord, ...], list[Beat], list[str]]:
+    def _read_back(self) -> list[_Heard]:
         expected = output_lengths(self._workload, len(self._prompts))
-        records: list[RequestRecord] = []
-        beats: list[Beat] = []
-        faults: list[str] = []
-        for frame in self._worker.frames():
+        heard = {id(worker): _Heard(worker) for worker in self._workers.workers}
+        for worker, frame in self._workers.frames():
             match frame:
                 case Exchange():
                     if self._on_exchange is not None:
                         self._on_exchange(frame)
-                    records.append(parse_exchange(frame, expected[frame.index]))
+                    record = parse_exchange(frame, expected[frame.index])
+                    heard[id(worker)].records.append(record)
                 case Beats():
-                    beats.extend(frame.beats)
+                    heard[id(worker)].beats.extend(frame.beats)
                 case End():
-                    faults.extend(frame.faults)
-        return settle_counts(records), beats, faults
+                    heard[id(worker)].faults.extend(frame.faults)
+        return list(heard.values())
+
+
+class _Heard:
+    """What one worker brought back."""
+
+    def __init__(self, worker: Worker) -> None:
+        self.records: list[RequestRecord] = []
+        self.beats: list[Beat] = []
+        self.faults: list[str] = []
+        self._worker = worker
+
+    def audit(self, bounds_ns: tuple[int, int] | None) -> ClientAudit:
+        return replace(
+            audit_client(self.records, self.beats, bounds_ns),
+            host=self._worker.host,
+            clock_uncertainty_s=self._worker.clock_uncertainty_s,
+        )

@@ -20,7 +20,7 @@ class Cell(IntEnum):
     BEAT_NS = 1  # when the worker's event loop last turned
     FINISHED = 2  # requests that have ended, however they ended
     RAMPED = 3  # clients that have ended the requests of their ramp
-    FINISHED_AT_MARK = 4  # FINISHED at the moment when RAMPED became complete
+    START_NS = 4  # when the first requests go: the one counter that the parent writes
 
 
 class ControlBlock:
@@ -42,7 +42,7 @@ class ControlBlock:
         return self._cells[cell]
 
     def __setitem__(self, cell: Cell, value: int) -> None:
-        """Set one counter; the worker alone does."""
+        """Set one counter."""
         self._cells[cell] = value
 
     def close(self) -> None:

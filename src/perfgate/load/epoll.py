@@ -282,8 +282,8 @@ class _Loop:
             self.clients.stop()
         if START in words:
             self._started = True
-            now_ns = perf_counter_ns()
+            start_ns = self._heartbeat.await_start()
             for client in self._all:
-                client.begin(now_ns)
+                client.begin(start_ns)
         if DRAIN in words:
             self.clients.drain()

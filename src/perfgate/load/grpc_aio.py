@@ -79,7 +79,7 @@ class _Loop:
         watchers = [asyncio.create_task(self._beat()), asyncio.create_task(self._watch())]
         ready()
         await self._started.wait()
-        self._start_ns = perf_counter_ns()
+        self._start_ns = self._heartbeat.await_start()
         clients = [
             asyncio.create_task(self._client(client))
             for client in range(self._clients.plan.concurrency)

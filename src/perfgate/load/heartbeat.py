@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import resource
-from time import perf_counter_ns
+from time import perf_counter_ns, sleep
 from typing import Final
 
 from perfgate.load.control import Cell, ControlBlock
@@ -11,6 +12,8 @@ from perfgate.load.spool import Beat, Beats, SpoolWriter
 
 PERIOD_NS: Final = 5_000_000
 BEATS_PER_FRAME: Final = 200
+_LINE_BYTES: Final = 256
+_TICK_NS: Final = 1_000_000_000 // os.sysconf("SC_CLK_TCK")
 
 
 class Heartbeat:
@@ -23,7 +26,16 @@ class Heartbeat:
         self._spool = spool
         self._control = control
         self._beats: list[Beat] = []
+        self._scheduler = Scheduler()
+        self._stolen_ns = self._scheduler.stolen_ns()
         self.due_ns = 0
+
+    def await_start(self) -> int:
+        """Return, no sooner, the time at which all workers send their first requests."""
+        start_ns = self._control[Cell.START_NS]
+        while (left_ns := start_ns - perf_counter_ns()) > 0:
+            sleep(left_ns / 1e9)
+        return start_ns
 
     def start(self, now_ns: int) -> None:
         """Lay the grid: the first beat is due a period from now."""
@@ -51,7 +63,45 @@ class Heartbeat:
                 lag_ns=now_ns - due_ns,
                 cpu_ns=int((usage.ru_utime + usage.ru_stime) * 1e9),
                 involuntary_switches=usage.ru_nivcsw,
+                voluntary_switches=usage.ru_nvcsw,
+                waited_ns=self._scheduler.waited_ns(),
+                stolen_ns=self._stolen_ns,
             )
         )
         if len(self._beats) == BEATS_PER_FRAME:
+            self._stolen_ns = self._scheduler.stolen_ns()
             self.flush()
+
+
+class Scheduler:
+    """What Linux tells of the time that this process and this machine did not get."""
+
+    def __init__(self) -> None:
+        self._own = _open("/proc/self/schedstat")
+        self._machine = _open("/proc/stat")
+
+    def waited_ns(self) -> int:
+        """How long the main thread has been ready to run without a core; 0 if not told."""
+        # Three numbers: time on a core, time waiting for one, and how often it had one.
+        return int(_read(self._own).split()[1]) if self._own is not None else 0
+
+    def stolen_ns(self) -> int:
+        """What the hypervisor has taken from each core, on average; 0 if not told.
+
+        The kernel writes the whole file anew for each reading: ask once a second.
+        """
+        if self._machine is None:
+            return 0
+        # The first line: cpu user nice system idle iowait irq softirq steal ...
+        return int(_read(self._machine).split(maxsplit=9)[8]) * _TICK_NS // (os.cpu_count() or 1)
+
+
+def _open(path: str) -> int | None:
+    try:
+        return os.open(path, os.O_RDONLY)
+    except OSError:
+        return None
+
+
+def _read(descriptor: int) -> bytes:
+    return os.pread(descriptor, _LINE_BYTES, 0)

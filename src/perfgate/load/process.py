@@ -8,7 +8,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Self
@@ -50,6 +50,8 @@ class WorkerProcess:
         self._spool = spool
         self._folder = spool
         self._killed = ""
+        self.host = ""
+        self.clock_uncertainty_s = 0.0
 
     def __enter__(self) -> Self:
         """Start the worker and connect it; LoadError if it cannot."""
@@ -80,24 +82,19 @@ class WorkerProcess:
         """Read one of the worker's counters."""
         return self._control[cell]
 
-    def start_clock(self) -> None:
-        """Let the first requests go."""
+    def start_clock(self, start_ns: int) -> None:
+        """Let the first requests go at `start_ns`."""
+        self._control[Cell.START_NS] = start_ns
         self._say(START)
 
     def drain(self) -> None:
-        """Return when the requests in flight have ended, and the worker with them.
-
-        A worker that has ended already, or stands still, is left to `stop`.
-        """
+        """Tell the worker to end once the requests in flight have."""
         self._say(DRAIN)
-        with suppress(LoadError):
-            self.wait_until(lambda: self._process.poll() is not None)
 
-    def wait_until(self, reached: Callable[[], bool]) -> None:
-        """Return when `reached`; raises as `require_alive` does."""
-        while not reached():
-            self.require_alive()
-            time.sleep(POLL_S)
+    @property
+    def ended(self) -> bool:
+        """Whether the worker is gone, by its own will or not."""
+        return self._process.poll() is not None
 
     def stop(self) -> None:
         """End the worker: by its own will, else by force."""
@@ -113,7 +110,7 @@ class WorkerProcess:
 
         Once it has ended the last frame is an End, made up if it wrote none.
         """
-        ended = self._process.poll() is not None
+        ended = self.ended
         frame: Frame | None = None
         for frame in self._reader:
             yield frame
@@ -140,14 +137,16 @@ class WorkerProcess:
 
     def _wait_until_ready(self) -> None:
         limit = time.monotonic() + START_S
-        self.wait_until(lambda: bool(self[Cell.READY]) or time.monotonic() > limit)
-        if not self[Cell.READY]:
-            msg = f"the load worker was not ready within {START_S:g} s. {self._log_tail()}"
-            raise LoadError(msg)
+        while not self[Cell.READY]:
+            self.require_alive()
+            if time.monotonic() > limit:
+                msg = f"the load worker was not ready within {START_S:g} s. {self._log_tail()}"
+                raise LoadError(msg)
+            time.sleep(POLL_S)
 
     def require_alive(self) -> None:
         """Raise LoadError if the worker has ended, or its event loop stands still."""
-        if self._process.poll() is not None:
+        if self.ended:
             raise LoadError(self._explain_end())
         beat_ns = self[Cell.BEAT_NS]
         if beat_ns and time.perf_counter_ns() - beat_ns > FROZEN_S * 1e9:

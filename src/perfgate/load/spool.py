@@ -73,12 +73,19 @@ class Exchange(msgspec.Struct, tag="exchange", array_like=True, kw_only=True):
 
 
 class Beat(msgspec.Struct, tag="beat", array_like=True, frozen=True, kw_only=True):
-    """One turn of the worker's heartbeat: how late it was, and what the process had used."""
+    """One turn of the worker's heartbeat: how late it was, and what the process had used.
+
+    `waited_ns` is how long it had been ready to run without a core, `stolen_ns` what the hypervisor
+    had taken from each of the machine's cores, on average; 0 where the kernel does not tell.
+    """
 
     at_ns: int
     lag_ns: int
     cpu_ns: int
     involuntary_switches: int
+    voluntary_switches: int = 0
+    waited_ns: int = 0
+    stolen_ns: int = 0
 
 
 class Beats(msgspec.Struct, tag="beats", array_like=True, frozen=True):

@@ -27,6 +27,7 @@ DISTURBANCES = frozenset(
         "client-cpu",
         "client-lag",
         "late-sends",
+        "stolen-time",
         "simulator-lateness",
         "simulator-delivery",
         "foreign-process",
@@ -40,6 +41,7 @@ _LATE = "perfgate_sim_late_seconds_total"
 _BUSY = "perfgate_sim_busy_seconds_total"
 _SERVER_TOKENS = "nv_llm_output_token_len_sum"
 _KV_CACHE = "nv_trt_llm_kv_cache_block_metrics"
+_SERVER_REQUESTS = "nv_inference_request_success"
 _FAILED = (RequestStatus.ERROR, RequestStatus.DEADLINE)
 
 
@@ -170,13 +172,38 @@ def client_cpu(evidence: Evidence) -> Veto | None:
 
 def client_lag(evidence: Evidence) -> Veto | None:
     """The load client was scheduled too late to stamp arrivals when they came."""
-    lag_s, limit_s = evidence.run.audit.lag_p99_s, evidence.policy.max_client_lag_s
-    if lag_s <= limit_s:
+    audit, limit_s = evidence.run.audit, evidence.policy.max_client_lag_s
+    if audit.lag_p99_s <= limit_s:
         return None
     return Veto(
         rule="client-lag",
-        message=f"the load client woke up {lag_s * 1e3:.1f} ms late (P99), at most"
-        f" {limit_s * 1e3:.1f} ms is allowed: other work has its cores",
+        message=f"the load client woke up {audit.lag_p99_s * 1e3:.1f} ms late (P99), at most"
+        f" {limit_s * 1e3:.1f} ms is allowed, and waited for a core for {audit.wait_share:.0%} of"
+        " the time: other work has its cores",
+    )
+
+
+def client_clock(evidence: Evidence) -> Veto | None:
+    """Load workers on other machines have clocks that agree too badly to add up their records."""
+    off_s, limit_s = evidence.run.audit.clock_uncertainty_s, evidence.policy.max_client_lag_s
+    if off_s <= limit_s:
+        return None
+    return Veto(
+        rule="client-clock",
+        message=f"the clocks of the load machines are known to {off_s * 1e3:.1f} ms only, at most"
+        f" {limit_s * 1e3:.1f} ms is allowed: the network between them is too slow or too busy",
+    )
+
+
+def stolen_time(evidence: Evidence) -> Veto | None:
+    """The hypervisor gave the load machine's cores to others: client and server stood still."""
+    share, limit = evidence.run.audit.stolen_share, evidence.policy.max_stolen_share
+    if share <= limit:
+        return None
+    return Veto(
+        rule="stolen-time",
+        message=f"the hypervisor took {share:.1%} of the machine's core time, at most {limit:.0%}"
+        " is allowed",
     )
 
 
@@ -284,6 +311,30 @@ def kv_cache_size(evidence: Evidence) -> Veto | None:
     )
 
 
+def server_requests(evidence: Evidence) -> Veto | None:
+    """No model of the server counted as many requests as the client sent.
+
+    Every Triton counts requests, whatever its models are; which model the client asked is not
+    recorded, and an ensemble's parts count in their own way, so one that agrees will do. As with
+    tokens, requests that did not end well may or may not have been counted.
+    """
+    run = evidence.run
+    counted = [
+        total - run.server_before.get(series, 0.0)
+        for series, total in run.server_after.items()
+        if series.partition("{")[0] == _SERVER_REQUESTS
+    ]
+    least = sum(record.status is RequestStatus.OK for record in run.records)
+    if not counted or any(least <= count <= len(run.records) for count in counted):
+        return None
+    closest = min(counted, key=lambda count: abs(count - least))
+    return Veto(
+        rule="server-requests",
+        message=f"the server counted {closest:.0f} requests, the client {least} to"
+        f" {len(run.records)}: requests were lost, or somebody else used the server",
+    )
+
+
 def no_steady_state(evidence: Evidence) -> Veto | None:
     """The throughput never settled: it drifted, or its warm-up took over half of the window."""
     drift, limit = steadiness(evidence.window).drift(), evidence.policy.max_drift
@@ -306,11 +357,14 @@ RULES = (
     littles_law,
     client_cpu,
     client_lag,
+    client_clock,
     late_sends,
+    stolen_time,
     simulator_lateness,
     simulator_delivery,
     server_tokens,
     kv_cache_size,
+    server_requests,
     no_steady_state,
 )
 

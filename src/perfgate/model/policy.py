@@ -55,6 +55,7 @@ class Policy:
     littles_law_margin: float = 0.03
     max_client_cpu_share: float = 0.70
     max_client_lag_s: float = 0.010
+    max_stolen_share: float = 0.05
     max_server_lateness: float = 0.02
     max_slowdown_share: float = 0.01
     min_sm_clock: float = 0.60
@@ -72,6 +73,7 @@ class Policy:
             "fmha_tpot_margin",
             "littles_law_margin",
             "max_client_cpu_share",
+            "max_stolen_share",
             "max_server_lateness",
             "max_slowdown_share",
             "min_sm_clock",

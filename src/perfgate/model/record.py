@@ -58,7 +58,14 @@ class RequestRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClientAudit:
-    """What the load client knows of its own failings during a run."""
+    """What the load client knows of its own failings during a run.
+
+    `lag_*_s` are how late its loop came round, `waited_s` how long it was ready to run and had no
+    core, `stolen_s` what the hypervisor took from each of the machine's cores, on average (None:
+    not known, as in runs stored before it was asked for). `workers` are the audits of several
+    workers, of which this is then the sum or, for what a sum would hide, the worst.
+    `clock_uncertainty_s` is how far the times of a worker on another machine, `host`, may be off.
+    """
 
     cpu_s: float
     wall_s: float
@@ -67,11 +74,33 @@ class ClientAudit:
     lag_max_s: float
     late_sends: int
     involuntary_switches: int
+    voluntary_switches: int | None = None
+    waited_s: float | None = None
+    stolen_s: float | None = None
+    clock_uncertainty_s: float = 0.0
+    host: str = ""
+    workers: tuple[ClientAudit, ...] = ()
 
     @property
     def cpu_share(self) -> float:
-        """The share of one core that the client used."""
+        """The share of one core that the client, or its busiest worker, used."""
+        if self.workers:
+            return max(worker.cpu_share for worker in self.workers)
         return self.cpu_s / self.wall_s if self.wall_s else 0.0
+
+    @property
+    def wait_share(self) -> float:
+        """The share of the time for which the client, or its worst worker, waited for a core."""
+        if self.workers:
+            return max(worker.wait_share for worker in self.workers)
+        return (self.waited_s or 0.0) / self.wall_s if self.wall_s else 0.0
+
+    @property
+    def stolen_share(self) -> float:
+        """The share of the machine's core time that the hypervisor took, of the worst machine."""
+        if self.workers:
+            return max(worker.stolen_share for worker in self.workers)
+        return (self.stolen_s or 0.0) / self.wall_s if self.wall_s else 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

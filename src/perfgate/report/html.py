@@ -233,6 +233,8 @@ def _validity(measurement: Measurement) -> tuple[str, ...]:
         numbers.duration(audit.lag_p99_s),
         numbers.duration(audit.lag_max_s),
         str(audit.late_sends),
+        numbers.share(audit.wait_share),
+        numbers.share(audit.stolen_share),
         str(audit.involuntary_switches),
         "; ".join(veto.message for veto in measurement.vetoes) or "none",
     )
