@@ -2,6 +2,7 @@
 
 python benchmarks/loadgen.py            all of it: results, table and plot of docs/loadgen.md
 python benchmarks/loadgen.py --short    a minute's worth: exit 1 if the fast receiver lost its lead
+python benchmarks/loadgen.py --parse    a million tokens after the run: time a token, and memory
 python benchmarks/loadgen.py --long [TOKENS]    every token of a long load, held against its number
 
 Every client drives the same stamping Triton in the same run; figures are compared as ratios.
@@ -20,6 +21,7 @@ from pathlib import Path
 from statistics import median
 
 from loadgen_long import long_run
+from loadgen_parse import parse_run
 from loadgen_peers import drive_threads
 from matplotlib.figure import Figure
 
@@ -84,6 +86,8 @@ def main() -> int:
     """Measure, write, and tell whether the fast receiver keeps its lead."""
     if "--long" in sys.argv[1:]:
         return long_run(*map(int, sys.argv[2:]))
+    if "--parse" in sys.argv[1:]:
+        return parse_run()
     short = "--short" in sys.argv[1:]
     rows = list(measure_all(short=short))
     if not short:

@@ -16,10 +16,13 @@ from perfgate.engines.site import Site
 from perfgate.errors import LoadError, PerfGateError, ServerError
 from perfgate.gpus import VISIBLE, claim, list_gpus, visible
 from perfgate.load.closed_loop import ClosedLoop, LoadOutcome
+from perfgate.load.fleet import Crew, here
 from perfgate.load.planner import prompts_needed
+from perfgate.load.shards import CPU_S_PER_TOKEN, workers_needed
 from perfgate.measure.measure import measure
 from perfgate.measure.validity import only_disturbed
 from perfgate.model import (
+    ClientAudit,
     Engine,
     EngineSpec,
     LoadRun,
@@ -75,6 +78,7 @@ class Rig:
         self._observer = observer
         self._measured: dict[str, Measurement] = {}
         self._failed: dict[str, PerfGateError] = {}
+        self._audits: dict[str, ClientAudit] = {}
         self._serving: tuple[Engine, ServingSpec, Server, Watcher] | None = None
         self._stack = ExitStack()
         self._lifetime = ExitStack()
@@ -158,6 +162,7 @@ class Rig:
 
     def _measure_once(self, point: OperatingPoint, time_rounds: TimeRounds | None) -> Measurement:
         run = self._drive(point, time_rounds)
+        self._audits[point.id] = run.audit
         path = write_run(self.records, run)  # before anything is concluded from it
         return measure(run, self._setting.suite.policy, records=str(path))
 
@@ -267,6 +272,7 @@ class Rig:
                 texts,
                 spool=self.records,
                 ramp=sampling.ramp,
+                crew=self._crew(point),
                 on_progress=self._observer.advance,
             ) as load,
         ):
@@ -285,6 +291,31 @@ class Rig:
             except LoadError:
                 self._stop()  # whatever broke, the next point gets a fresh server
             return load.finish()
+
+    def _crew(self, point: OperatingPoint) -> Crew:
+        """Who sends the load: whom the suite names, else as many workers as it is seen to take.
+
+        What a token costs is known from the loads before, how many there will be from this point's
+        first try, else from what it is claimed to reach.
+        """
+        placement = self._setting.suite.load
+        if placement.ray is not None:
+            from perfgate.load.ray_workers import on_ray  # noqa: PLC0415 - an extra
+
+            return on_ray(placement.ray, placement.workers)
+        known = self._audits.get(point.id)
+        # The busiest load is the best guide: a token costs more where cores sleep between two.
+        guide = known or max(self._audits.values(), key=_tok_s, default=None)
+        floor = point.claim.floor_tok_s if point.claim else None
+        needed = workers_needed(
+            _tok_s(known) if known else floor or 0.0,
+            clients=point.workload.concurrency,
+            cores=len(os.sched_getaffinity(0)),
+            cpu_s_per_token=guide.cpu_s / guide.messages
+            if guide and guide.messages
+            else CPU_S_PER_TOKEN,
+        )
+        return here(placement.workers or needed)
 
     def _stop(self) -> None:
         self._serving = None
@@ -305,3 +336,7 @@ class Rig:
 def _run_rounds(one_round: Callable[[], None], rounds: int) -> None:
     for _ in range(rounds):
         one_round()
+
+
+def _tok_s(audit: ClientAudit) -> float:
+    return audit.messages / audit.wall_s if audit.wall_s else 0.0

@@ -14,6 +14,7 @@ from perfgate.model import (
     Claim,
     Comparison,
     EngineSpec,
+    LoadPlacement,
     OperatingPoint,
     Policy,
     Sampling,
@@ -30,7 +31,7 @@ POLICY_FILE = "policy.toml"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Suite:
-    """What is measured and by which rules it is judged.
+    """What is measured, from where load is sent, and by which rules it is judged.
 
     `on_request` names the points that take too long for the default run.
     """
@@ -40,6 +41,7 @@ class Suite:
     on_request: frozenset[str]
     comparisons: tuple[Comparison, ...]
     policy: Policy
+    load: LoadPlacement = LoadPlacement()  # noqa: RUF009 - frozen
 
     def point(self, point_id: str) -> OperatingPoint:
         """The point of that name; UsageError listing the known ones if there is none."""
@@ -86,6 +88,7 @@ def load_suite(root: Path) -> Suite:
         on_request=frozenset(row.id for row in rows if row.on_request),
         comparisons=comparisons,
         policy=codec.from_toml(root / POLICY_FILE, Policy),
+        load=codec.from_table(form.load, LoadPlacement, origin=f"{origin}: load"),
     )
 
 
@@ -112,6 +115,7 @@ class _PointsForm(msgspec.Struct, frozen=True, kw_only=True):
     point_defaults: dict[str, Any] = {}
     points: list[dict[str, Any]]
     comparisons: list[Comparison] = []
+    load: dict[str, Any] = {}
 
 
 def _point(

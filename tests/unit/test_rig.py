@@ -1,5 +1,6 @@
 """The rig: one server at a time, each point measured once, nothing recorded lost."""
 
+import os
 from contextlib import contextmanager
 from dataclasses import replace
 
@@ -8,14 +9,16 @@ import pytest
 from perfgate import rig as rig_module
 from perfgate.errors import NoSamplesError, ServerError
 from perfgate.hardware import load_profile
+from perfgate.load.spool import Plan, Receiver
 from perfgate.measure import measure as measure_module
 from perfgate.mock_server import Misbehaviour, MockServer, Script
-from perfgate.model import Sampling, Target, Veto, Workload
+from perfgate.model import LoadPlacement, Sampling, Target, Veto, Workload
 from perfgate.observe.watch import PERIOD_S
 from perfgate.records import read_run
 from perfgate.rig import Rig
 from perfgate.setting import Setting
 from perfgate.suite import load_suite
+from tests.unit.factories import an_audit
 from tests.unit.planted import ROOT
 
 pytestmark = pytest.mark.unit
@@ -256,3 +259,50 @@ def test_a_server_found_dead_fails_its_point_only(rig, servers):
     rig.measure(small("fp8-b192-c192"))
 
     assert servers.boots == ["fp8-b192", "fp8-b192"]
+
+
+def workers(rig, point, tmp_path):
+    """How many worker processes the rig would start for a point; none is started."""
+    requests = [b""] * point.workload.concurrency
+    plan = Plan(
+        address="a:1",
+        receiver=Receiver.FAST,
+        concurrency=point.workload.concurrency,
+        ramp=1,
+        deadline_s=1.0,
+        stall_s=1.0,
+        requests=requests,
+    )
+    return len(rig._crew(point)(plan, tmp_path))
+
+
+@pytest.mark.parametrize("cores", [1, 2, 20])
+def test_one_worker_sends_each_of_the_suite_s_loads(rig, tmp_path, monkeypatch, cores):
+    """None of the points takes half a core, so that none pays for a second worker."""
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(cores)))
+
+    assert {workers(rig, point, tmp_path) for point in load_suite(ROOT).points} == {1}
+
+
+def test_a_load_that_was_too_much_for_its_worker_gets_more(rig, tmp_path, monkeypatch):
+    """The second try is shared out by what the first was seen to cost: 0.9 cores are two halves."""
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)))
+    point = load_suite(ROOT).point("fp8-b192-c160")
+    rig._audits[point.id] = replace(an_audit(), cpu_s=9.0, wall_s=10.0)
+
+    assert workers(rig, point, tmp_path) == 2
+
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1})
+    assert workers(rig, point, tmp_path) == 1  # the server needs the other core
+
+
+def test_the_suite_may_say_how_many_workers(rig, tmp_path):
+    """What stands in [load] is not reasoned about."""
+    suite = replace(rig._setting.suite, load=LoadPlacement(workers=3))
+    rig._setting = replace(rig._setting, suite=suite)
+
+    assert workers(rig, load_suite(ROOT).point("fp8-b16-c16"), tmp_path) == 3
+    measured = rig.measure(
+        replace(small("fp8-b16-c16"), workload=Workload(concurrency=3, isl=4, osl=8))
+    )
+    assert len(measured.audit.workers) == 3

@@ -5,6 +5,7 @@ import shutil
 import pytest
 
 from perfgate.errors import UsageError
+from perfgate.model import LoadPlacement
 from perfgate.suite import find_root, load_suite
 from tests.unit.planted import ROOT
 
@@ -113,3 +114,20 @@ def test_an_unknown_name_lists_the_known_ones():
         suite.point("fp8-b192-c161")
     with pytest.raises(UsageError, match="starved-batch"):
         suite.comparison("starved")
+
+
+def test_load_comes_from_here_unless_the_suite_says_otherwise(edited):
+    """Without [load] the rig decides; with it, workers and machines are what stands there."""
+    assert edited("seed =", "seed =").load == LoadPlacement()
+    load = '[load]\nworkers = 4\nray = "auto"\n[engine_defaults]'
+    assert edited("[engine_defaults]", load).load == LoadPlacement(workers=4, ray="auto")
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [("workers = 0", "workers"), ('workers = "many"', "workers"), ("nodes = 2", "nodes")],
+)
+def test_a_mistake_in_the_load_s_place_is_named(edited, line, words):
+    """File, table and field are in the message."""
+    with pytest.raises(UsageError, match=rf"points\.toml: load.*{words}"):
+        edited("[engine_defaults]", f"[load]\n{line}\n[engine_defaults]")

@@ -9,12 +9,13 @@ the total is held against the requested length when the run is measured.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import pairwise
 
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped] # ships no types
 from tritonclient.grpc import service_pb2
 
+from perfgate.load.repeats import Reader, Response
 from perfgate.load.spool import Ending, Exchange
 from perfgate.model import RequestRecord, RequestStatus, ServerTimings
 
@@ -42,22 +43,15 @@ class MessageError(Exception):
     """A message is not what the protocol says; its text goes into the request's record."""
 
 
-@dataclass(frozen=True, slots=True)
-class Response:
-    """One message: its integer outputs by name, and whether it said it was the last."""
-
-    integers: dict[str, int]
-    final: bool
-
-
 def parse_exchange(exchange: Exchange, expected: int) -> RequestRecord:
     """Turn one exchange into a record; a message that breaks the protocol makes it an ERROR."""
     status, error = _STATUS[exchange.ending], exchange.error
     arrivals: list[tuple[int, int]] = []
     integers: dict[str, int] = {}
+    read = Reader(decode, exchange.index).read
     try:
         for stamp_ns, message in zip(exchange.stamps_ns, exchange.messages, strict=True):
-            response = decode(message, exchange.index)
+            response = read(message)
             integers |= response.integers
             if tokens := response.integers.get(OUTPUT_COUNT, 0):
                 arrivals.append((stamp_ns, tokens))
@@ -102,7 +96,11 @@ def decode(message: bytes, index: int) -> Response:
         for output, raw in zip(response.outputs, response.raw_output_contents, strict=True)
         if output.datatype in _INTEGERS
     }
-    return Response(integers, response.parameters["triton_final_response"].bool_param)
+    return Response(
+        integers,
+        response.parameters["triton_final_response"].bool_param,
+        tuple(output.name if output.datatype in _INTEGERS else "" for output in response.outputs),
+    )
 
 
 def settle_counts(records: Sequence[RequestRecord]) -> tuple[RequestRecord, ...]:

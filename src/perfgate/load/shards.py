@@ -12,7 +12,7 @@ from perfgate.load.spool import Exchange, Plan
 # A worker that is busy for half of its time answers at once nearly always; the limit at which a run
 # is invalid (`max_client_cpu_share`) lies above that, so that a burst does not reach it.
 WORKER_CPU_SHARE: Final = 0.5
-# The fast receiver beside a Triton on two shared cores, 160 streams: docs/loadgen.md.
+# The fast receiver beside a Triton on two shared cores, 160 streams: decision 4.
 CPU_S_PER_TOKEN: Final = 40e-6
 _SERVER_CORES: Final = 1
 

@@ -124,6 +124,23 @@ class Sampling:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LoadPlacement:
+    """Where load comes from: how many worker processes, and on which machines.
+
+    `workers` is None for as many as a load needs. `ray` is the address of a Ray cluster whose nodes
+    drive the load, "auto" for the one that this machine belongs to; None for this machine alone.
+    """
+
+    workers: int | None = None
+    ray: str | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse a load that nobody drives."""
+        if self.workers is not None:
+            require_positive("workers", self.workers)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Claim:
     """What a source says a point reaches: the floor and ceiling a first baseline starts from."""
 
