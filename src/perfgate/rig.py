@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import tempfile
 import time
@@ -9,11 +10,12 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
+from types import ModuleType
 from typing import Protocol, Self
 
 from perfgate.engines.build import build
 from perfgate.engines.site import Site
-from perfgate.errors import LoadError, PerfGateError, ServerError
+from perfgate.errors import LoadError, PerfGateError, ServerError, UsageError
 from perfgate.gpus import VISIBLE, claim, list_gpus, visible
 from perfgate.load.closed_loop import ClosedLoop, LoadOutcome
 from perfgate.load.fleet import Crew, here
@@ -85,7 +87,9 @@ class Rig:
         self._site: Site | None = None
 
     def __enter__(self) -> Self:
-        """Start nothing yet: servers boot when a point needs one."""
+        """Start no server yet, but join the machines that send load; UsageError without any."""
+        if (address := self._setting.suite.load.ray) is not None:
+            _ray_workers(address).join(address)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -300,9 +304,8 @@ class Rig:
         """
         placement = self._setting.suite.load
         if placement.ray is not None:
-            from perfgate.load.ray_workers import on_ray  # noqa: PLC0415 - an extra
-
-            return on_ray(placement.ray, placement.workers)
+            crew: Crew = _ray_workers(placement.ray).on_ray(placement.ray, placement.workers)
+            return crew
         known = self._audits.get(point.id)
         # The busiest load is the best guide: a token costs more where cores sleep between two.
         guide = known or max(self._audits.values(), key=_tok_s, default=None)
@@ -336,6 +339,15 @@ class Rig:
 def _run_rounds(one_round: Callable[[], None], rounds: int) -> None:
     for _ in range(rounds):
         one_round()
+
+
+def _ray_workers(address: str) -> ModuleType:
+    """What drives load from a Ray cluster; UsageError without the extra."""
+    try:
+        return importlib.import_module("perfgate.load.ray_workers")
+    except ModuleNotFoundError as error:
+        rule = f"it needs {error.name}: pip install 'perfgate[ray]'"
+        raise UsageError("load.ray", address, rule) from error
 
 
 def _tok_s(audit: ClientAudit) -> float:

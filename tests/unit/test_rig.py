@@ -1,13 +1,14 @@
 """The rig: one server at a time, each point measured once, nothing recorded lost."""
 
 import os
+import sys
 from contextlib import contextmanager
 from dataclasses import replace
 
 import pytest
 
 from perfgate import rig as rig_module
-from perfgate.errors import NoSamplesError, ServerError
+from perfgate.errors import NoSamplesError, ServerError, UsageError
 from perfgate.hardware import load_profile
 from perfgate.load.spool import Plan, Receiver
 from perfgate.measure import measure as measure_module
@@ -306,3 +307,16 @@ def test_the_suite_may_say_how_many_workers(rig, tmp_path):
         replace(small("fp8-b16-c16"), workload=Workload(concurrency=3, isl=4, osl=8))
     )
     assert len(measured.audit.workers) == 3
+
+
+def test_load_from_a_cluster_without_ray_is_refused_before_anything_boots(
+    rig, servers, monkeypatch
+):
+    """The field, its value and the extra that is missing are named."""
+    monkeypatch.setitem(sys.modules, "ray", None)
+    monkeypatch.delitem(sys.modules, "perfgate.load.ray_workers", raising=False)
+    suite = replace(rig._setting.suite, load=LoadPlacement(ray="auto"))
+
+    with pytest.raises(UsageError, match=r"load\.ray.*auto.*perfgate\[ray\]"):
+        Rig(replace(rig._setting, suite=suite), Observer()).__enter__()
+    assert servers.boots == []

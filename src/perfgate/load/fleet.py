@@ -14,17 +14,21 @@ from perfgate.load.process import POLL_S, WorkerProcess
 from perfgate.load.shards import renumber, shard
 from perfgate.load.spool import Exchange, Frame, Plan
 
-START_LEAD_S = 0.05
-
 
 class Worker(Protocol):
-    """One worker, here or on another machine; all its times are of this machine's clock.
+    """One worker, here or on another machine; all its times are of this machine's clock."""
 
-    `host` names the other machine; `clock_uncertainty_s` is how far its times may be off.
-    """
+    @property
+    def host(self) -> str:
+        """Which machine, if not this one."""
 
-    host: str
-    clock_uncertainty_s: float
+    @property
+    def clock_uncertainty_s(self) -> float:
+        """How far its times may be off."""
+
+    @property
+    def start_lead_s(self) -> float:
+        """How long before the start it has to know of it."""
 
     def __enter__(self) -> object:
         """Start and connect it; LoadError if it cannot."""
@@ -71,9 +75,8 @@ def here(workers: int = 1) -> Crew:
 class Fleet:
     """The workers, as one: a context manager that connects all and leaves none behind."""
 
-    def __init__(self, workers: Sequence[Worker], *, start_lead_s: float = START_LEAD_S) -> None:
+    def __init__(self, workers: Sequence[Worker]) -> None:
         self.workers = workers
-        self._lead_ns = int(start_lead_s * 1e9) if len(workers) > 1 else 0
         self._stack = ExitStack()
 
     def __enter__(self) -> Self:
@@ -94,7 +97,8 @@ class Fleet:
 
     def start_clock(self) -> None:
         """Let the first requests of all workers go at the same time."""
-        start_ns = time.perf_counter_ns() + self._lead_ns
+        lead_s = max(worker.start_lead_s for worker in self.workers)
+        start_ns = time.perf_counter_ns() + int(lead_s * 1e9)
         for worker in self.workers:
             worker.start_clock(start_ns)
 

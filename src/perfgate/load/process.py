@@ -45,9 +45,11 @@ class WorkerProcess:
     which would copy half of this process's gRPC threads.
     """
 
+    start_lead_s = 0.05  # until the start is known to all workers
+
     def __init__(self, plan: Plan, spool: Path) -> None:
         self._plan = plan
-        self._spool = spool
+        self._parent = spool
         self._folder = spool
         self._killed = ""
         self.host = ""
@@ -55,9 +57,9 @@ class WorkerProcess:
 
     def __enter__(self) -> Self:
         """Start the worker and connect it; LoadError if it cannot."""
-        self._spool.mkdir(parents=True, exist_ok=True)
-        self._folder = Path(tempfile.mkdtemp(prefix="load-", dir=self._spool))
-        self._reader = SpoolReader(self._folder / SPOOL_FILE)
+        self._parent.mkdir(parents=True, exist_ok=True)
+        self._folder = Path(tempfile.mkdtemp(prefix="load-", dir=self._parent))
+        self._reader = SpoolReader(self.spool)
         try:
             write_plan(self._folder / PLAN_FILE, self._plan)
             self._control = ControlBlock.create(self._folder / CONTROL_FILE)
@@ -115,7 +117,18 @@ class WorkerProcess:
         for frame in self._reader:
             yield frame
         if ended and not isinstance(frame, End):
-            yield End([self._killed or self._describe_death()])
+            yield End([self.last_word()])
+
+    def last_word(self) -> str:
+        """What is to be said of a worker that is gone without a word of its own."""
+        code = self._process.poll()
+        died = f"the load worker died in mid-run (exit code {code}). {self._log_tail()}".strip()
+        return self._killed or died
+
+    @property
+    def spool(self) -> Path:
+        """Where it records."""
+        return self._folder / SPOOL_FILE
 
     def _say(self, word: bytes) -> None:
         assert self._process.stdin is not None  # noqa: S101 - Popen was asked for a pipe
@@ -159,13 +172,9 @@ class WorkerProcess:
         self._process.wait()
 
     def _explain_end(self) -> str:
-        ends = [frame for frame in SpoolReader(self._folder / SPOOL_FILE) if isinstance(frame, End)]
-        faults = ends[-1].faults if ends else [self._killed or self._describe_death()]
+        ends = [frame for frame in SpoolReader(self.spool) if isinstance(frame, End)]
+        faults = ends[-1].faults if ends else [self.last_word()]
         return f"the load ended early: {'; '.join(faults)}"
-
-    def _describe_death(self) -> str:
-        code = self._process.poll()
-        return f"the load worker died in mid-run (exit code {code}). {self._log_tail()}".strip()
 
     def _log_tail(self) -> str:
         text = (self._folder / LOG_FILE).read_text(errors="replace").strip()
