@@ -11,6 +11,7 @@ from tritonclient.grpc import service_pb2
 
 from perfgate.load.parser import MessageError, decode
 from perfgate.load.repeats import Reader
+from perfgate.load.wire import FINAL_MARK
 from tests.unit.messages import final_message, refusal, token_message
 
 pytestmark = pytest.mark.unit
@@ -100,3 +101,36 @@ def test_what_looks_like_a_repetition_is_not_taken_for_one():
         with pytest.raises((MessageError, ValueError), match=words):
             reader.read(message)
         assert asked[-1] == message
+
+
+def test_a_final_flag_behind_the_tensors_is_seen():
+    """Fields may stand in any order: this one is protobuf's business."""
+    first = token_message(3, tokens=1)
+    reader = Reader(decode, 3)
+    reader.read(first)
+
+    assert reader.read(enveloped(response_of(first) + FINAL_MARK)).final
+
+
+def test_a_tensor_outside_its_response_does_not_count():
+    """The envelope says where the response ends; what follows is a field of something else."""
+    first = token_message(3, tokens=1)
+    reader = Reader(decode, 3)
+    reader.read(first)
+    last_tensor = 2 + 4  # tag, length, four bytes
+
+    with pytest.raises(ValueError, match="shorter"):
+        reader.read(enveloped(response_of(first)[:-last_tensor]) + first[-last_tensor:])
+
+
+def response_of(message):
+    """The response's bytes without their envelope."""
+    envelope = service_pb2.ModelStreamInferResponse.FromString(message)
+    return envelope.infer_response.SerializeToString()
+
+
+def enveloped(response):
+    """A response's bytes in an envelope that says how many they are."""
+    size = len(response)
+    length = bytes((size,)) if size < 128 else bytes((size & 127 | 128, size >> 7))
+    return b"\x12" + length + response

@@ -74,7 +74,8 @@ def calibration_text(found: Calibration) -> str:
             f"client CPU {found.cpu_us_per_token:.1f} us a token"
             f" ({client.cpu_share:.0%} of a core); its loop came"
             f" {client.lag_p99_s * 1e3:.1f} ms late (P99),"
-            f" {client.involuntary_switches} involuntary switches"
+            f" {client.involuntary_switches} involuntary switches; without a core for"
+            f" {client.wait_share:.0%} of the time, {client.stolen_share:.1%} stolen"
         ),
         *(f"fault: {fault}" for fault in found.faults),
     )
