@@ -100,7 +100,7 @@ def curve(measurements: Sequence[Measurement], profile: HardwareProfile) -> Curv
         ceiling_p95_s=max((ceiling for ceiling in claims if ceiling), default=None),
         roofline=tuple(
             RooflinePoint(
-                one.point.workload.concurrency, roofline(profile, engine, one.point.workload)
+                one.point.workload.concurrency, roofline(profile, engine, one.point.workload).tok_s
             )
             for one in swept
         ),

@@ -19,14 +19,14 @@ def test_one_request_is_bound_by_its_bytes():
     load = Workload(concurrency=1, isl=128, osl=100)
     read = 260_000 + 0.99 * (128 + 50) * 100
 
-    assert roofline(a_profile(), an_engine(), load) == pytest.approx(1e9 / read)
+    assert roofline(a_profile(), an_engine(), load).tok_s == pytest.approx(1e9 / read)
 
 
 def test_a_long_prompt_is_bound_by_compute():
     """One output token for a long prompt costs the prompt's FLOPs."""
     load = Workload(concurrency=1, isl=100_000, osl=1)
 
-    assert roofline(a_profile(), an_engine(), load) == pytest.approx(2e12 / (320_000 * 100_000))
+    assert roofline(a_profile(), an_engine(), load).tok_s == pytest.approx(2e12 / (320_000 * 100_000))
 
 
 def test_requests_beyond_the_batch_raise_no_roof():
@@ -50,4 +50,4 @@ def test_the_simulation_stays_below(concurrency, isl, osl, precision):
     serving = a_serving(kv_cache_tokens=8192)
     run = simulate(engine, serving, load, gb10(), requests=6 * concurrency)
 
-    assert steady_state(run).throughput_tok_s < roofline(gb10(), engine, load)
+    assert steady_state(run).throughput_tok_s < roofline(gb10(), engine, load).tok_s

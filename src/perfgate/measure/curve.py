@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
-
-import numpy as np
-from numpy.typing import NDArray
 
 from perfgate.errors import NoSamplesError
 from perfgate.model import Measurement
 
 MIN_POINTS = 3
-SATURATED_GAIN = 0.05
+FLAT = 0.02
+"""Powers this close to the highest are as good: two boots of one server differ by as much."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,6 +20,11 @@ class CurvePoint:
     concurrency: int
     throughput_tok_s: float
     latency_s: float
+
+    @property
+    def power(self) -> float:
+        """Throughput over latency: what is gained for what is paid."""
+        return self.throughput_tok_s / self.latency_s
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,11 +49,14 @@ def trace_curve(measurements: Iterable[Measurement]) -> Curve:
 
 
 def find_knee(points: Iterable[CurvePoint]) -> Curve:
-    """Find the knee by Kneedle: with both axes scaled to 0..1, throughput less latency peaks there.
+    """Find the knee: the lowest concurrency whose power is within 2 % of the highest.
 
-    Satopaa, Albrecht, Irwin and Raghavan, "Finding a 'Kneedle' in a Haystack: Detecting Knee
-    Points in System Behavior", ICDCS Workshops 2011; a handful of points needs no smoothing.
-    The scale depends on where the sweep ends, so a sweep that ends before saturation has no knee.
+    Power is throughput over latency. Up to its maximum a share of throughput costs less than that
+    share of latency, beyond it more (Kleinrock, "Power and deterministic rules of thumb for
+    probabilistic problems in computer communications", ICC 1979; Jain, "The Art of Computer Systems
+    Performance Analysis", 1991, chapter 3). The top is flat, so that of equal powers noise would
+    pick one; the lowest concurrency has the shortest latency. Where the maximum lies does not depend
+    on where the sweep begins and ends, as long as it lies inside.
 
     Raises NoSamplesError under three points.
     """
@@ -58,37 +64,21 @@ def find_knee(points: Iterable[CurvePoint]) -> Curve:
     if len(ordered) < MIN_POINTS:
         msg = f"a curve takes {MIN_POINTS} concurrencies, there are {len(ordered)}: sweep more"
         raise NoSamplesError(msg)
-    if reason := _no_knee(ordered):
-        return Curve(points=ordered, knee=None, reason=reason)
-    throughput = _scaled([point.throughput_tok_s for point in ordered])
-    latency = _scaled([point.latency_s for point in ordered])
-    position = int(np.argmax(throughput - latency))
-    return Curve(
-        points=ordered,
-        knee=ordered[position],
-        reason=f"concurrency {ordered[position].concurrency} has {throughput[position]:.0%} of the"
-        f" throughput to be gained between {ordered[0].concurrency} and {ordered[-1].concurrency},"
-        f" for {latency[position]:.0%} of the latency",
-    )
-
-
-def _no_knee(ordered: Sequence[CurvePoint]) -> str:
-    before, last = ordered[-2:]
-    gain = last.throughput_tok_s / before.throughput_tok_s - 1
-    if gain > SATURATED_GAIN:
-        return (
-            f"throughput still rises by {gain:.0%} from concurrency {before.concurrency} to"
-            f" {last.concurrency}: sweep further to find the knee"
+    first, last = ordered[0], ordered[-1]
+    best = max(ordered, key=lambda point: point.power)
+    knee = next(point for point in ordered if point.power >= (1 - FLAT) * best.power)
+    if best is last:
+        reason = (
+            "throughput over latency still rises at the highest concurrency, "
+            f"{last.concurrency}: sweep further to find the knee"
         )
-    if max(point.throughput_tok_s for point in ordered) <= ordered[0].throughput_tok_s:
-        return f"throughput does not rise beyond concurrency {ordered[0].concurrency}: sweep lower"
-    if max(point.latency_s for point in ordered) <= ordered[0].latency_s:
-        return "latency does not rise with concurrency, so that nothing is traded"
-    return ""
-
-
-def _scaled(values: Sequence[float]) -> NDArray[np.float64]:
-    """Scale to 0 at the first value and 1 at the highest."""
-    array = np.array(values, dtype=np.float64)
-    scaled: NDArray[np.float64] = (array - array[0]) / (array.max() - array[0])
-    return scaled
+        return Curve(points=ordered, knee=None, reason=reason)
+    if knee is first:
+        reason = (
+            "throughput over latency is highest at the lowest concurrency, "
+            f"{first.concurrency}: sweep lower to find the knee"
+        )
+        return Curve(points=ordered, knee=None, reason=reason)
+    flat = "" if knee is best else f", within {FLAT:.0%} of the highest, at {best.concurrency}"
+    reason = f"throughput over latency at concurrency {knee.concurrency} is {knee.power:.4g}{flat}"
+    return Curve(points=ordered, knee=knee, reason=reason)

@@ -125,7 +125,7 @@ def _sweep_row(profile: HardwareProfile, point: OperatingPoint, concurrency: int
         throughput_tok_s=steady.throughput_tok_s,
         latency_p50_s=steady.latency_p50_s,
         latency_p95_s=steady.latency_p95_s,
-        roofline_tok_s=roofline(profile, point.engine, workload),
+        roofline_tok_s=roofline(profile, point.engine, workload).tok_s,
     )
 
 

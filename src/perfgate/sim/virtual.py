@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -18,7 +19,10 @@ from perfgate.model import (
 from perfgate.sim.cost import cost_model
 from perfgate.sim.loop import EngineLoop, StepCost
 from perfgate.sim.scheduler import Scheduler
-from perfgate.sim.steps import Emission, SimRequest
+from perfgate.sim.steps import Emission, SchedulerStats, SimRequest
+
+Watch = Callable[[int, SchedulerStats], None]
+"""Told the time and the scheduler's state while an iteration runs."""
 
 TURNAROUND_S = 0.005
 """Time the client and Triton take between a request's end and the next one's arrival."""
@@ -60,6 +64,7 @@ def simulate(
     *,
     requests: int,
     turnaround_s: float = TURNAROUND_S,
+    watch: Watch | None = None,
 ) -> VirtualRun:
     """Run a closed loop in virtual time until `requests` requests have ended.
 
@@ -74,6 +79,7 @@ def simulate(
         workload,
         requests=requests,
         turnaround_s=turnaround_s,
+        watch=watch,
     )
 
 
@@ -84,6 +90,7 @@ def run_closed_loop(
     *,
     requests: int,
     turnaround_s: float,
+    watch: Watch | None = None,
 ) -> VirtualRun:
     """Do what `simulate` says with any cost of an iteration."""
     if requests <= workload.concurrency:
@@ -94,6 +101,8 @@ def run_closed_loop(
     now = 0
     while clients.ended < requests:
         now = _deadline(loop)
+        if watch is not None:
+            watch(now, scheduler.stats())
         clients.receive(loop.finish(), now)
     return VirtualRun(
         records=clients.records(now),

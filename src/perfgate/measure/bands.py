@@ -1,0 +1,47 @@
+"""How far a number may be off, by the scatter inside what was measured."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from statistics import fmean, stdev
+from typing import NamedTuple
+
+import numpy as np
+from scipy.stats import binom, t
+
+CONFIDENCE = 0.95
+
+
+class Band(NamedTuple):
+    """A confidence interval of 95 %, in the unit of what it surrounds."""
+
+    low: float
+    high: float
+
+
+def mean_band(values: Sequence[float]) -> Band | None:
+    """The band of the mean of `values` by Student's t; None under two values.
+
+    Rounds of one load are taken as independent, which they are once a round is longer than a
+    request's latency (batch means: Law and Carson 1979). What changes from boot to boot is not in it.
+    """
+    if len(values) < 2:  # noqa: PLR2004 - one value has no scatter
+        return None
+    half = float(t.ppf((1 + CONFIDENCE) / 2, len(values) - 1)) * stdev(values) / len(values) ** 0.5
+    return Band(fmean(values) - half, fmean(values) + half)
+
+
+def quantile_band(sample: Sequence[float], quantile: float) -> Band | None:
+    """The band of a quantile between two order statistics; None if the sample does not reach.
+
+    The k-th smallest of n lies under the quantile with a chance that is binomial, whatever the
+    distribution (David and Nagaraja, "Order Statistics", 2003, section 7.1). Requests that ran in one
+    batch are not independent, so that this is the least that the band can be.
+    """
+    count, tail = len(sample), (1 - CONFIDENCE) / 2
+    low = int(binom.ppf(tail, count, quantile))
+    high = int(binom.ppf(1 - tail, count, quantile)) + 1
+    if low < 1 or high > count:
+        return None
+    ordered = np.sort(np.asarray(sample, dtype=np.float64))
+    return Band(float(ordered[low - 1]), float(ordered[high - 1]))

@@ -1,0 +1,108 @@
+"""A load in virtual time as the load client would have recorded it: measured like any other."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+
+from perfgate.hardware import HardwareProfile
+from perfgate.model import (
+    ClientAudit,
+    Fingerprint,
+    LoadRun,
+    OperatingPoint,
+    RequestStatus,
+    ServerSample,
+    Target,
+    Telemetry,
+)
+from perfgate.sim.steps import SchedulerStats
+from perfgate.sim.virtual import VirtualRun, simulate
+
+SAMPLED_NS = 500_000_000
+"""How often the scheduler is looked at, as Triton's metrics are beside a real load."""
+
+_NO_CLIENT = ClientAudit(
+    cpu_s=0.0,
+    wall_s=0.0,
+    messages=0,
+    lag_p99_s=0.0,
+    lag_max_s=0.0,
+    late_sends=0,
+    involuntary_switches=0,
+)
+
+
+def virtual_load(
+    point: OperatingPoint, profile: HardwareProfile, fingerprint: Fingerprint, *, started_at: str
+) -> LoadRun:
+    """Simulate the point's ramp and rounds; the run has a virtual server's telemetry.
+
+    The client has no faults of its own, since it is not there. Raises UsageError for a profile
+    that cannot be simulated.
+    """
+    load, sampling = point.workload, point.sampling
+    watch = _Samples()
+    ramp = sampling.ramp * load.concurrency
+    # A whole batch may end in one iteration, and a mark lies after all that end with its request.
+    batch = min(load.concurrency, point.engine.max_batch_size)
+    requests = ramp + sampling.rounds * sampling.round_requests + (sampling.rounds + 1) * batch
+    run = simulate(point.engine, point.serving, load, profile, requests=requests, watch=watch)
+    return LoadRun(
+        point=point,
+        fingerprint=fingerprint,
+        started_at=started_at,
+        marks_ns=_marks(run, ramp, point),
+        records=run.records,
+        audit=_NO_CLIENT,
+        telemetry=Telemetry(period_s=SAMPLED_NS / 1e9, server=tuple(watch.taken)),
+    )
+
+
+def virtual_fingerprint(point: OperatingPoint, profile: HardwareProfile, digest: str) -> Fingerprint:
+    """What must agree between two virtual runs; `digest` names the profile's content."""
+    load = point.workload
+    return Fingerprint(
+        hardware=f"{profile.name}-sim",
+        target=Target.SIM,
+        simulated=True,
+        identity={
+            "hardware": f"{profile.name}-sim",
+            "target": Target.SIM,
+            "clock": "virtual",
+            "concurrency": str(load.concurrency),
+            "isl": str(load.isl),
+            "osl": str(load.osl),
+        },
+        context={"engine_name": point.engine.name, "profile": digest},
+    )
+
+
+def _marks(run: VirtualRun, ramp: int, point: OperatingPoint) -> tuple[int, ...]:
+    """When the ramp and each round were over, by the requests that had ended."""
+    ended = sorted(one.finished_ns for one in run.records if one.status is RequestStatus.OK)
+    marks = [ended[ramp - 1]]
+    for _ in range(point.sampling.rounds):
+        before = bisect_right(ended, marks[-1])
+        marks.append(ended[before + point.sampling.round_requests - 1])
+    return tuple(marks)
+
+
+class _Samples:
+    """Looks at the scheduler every so often."""
+
+    def __init__(self) -> None:
+        self.taken: list[ServerSample] = []
+        self._due_ns = 0
+
+    def __call__(self, now_ns: int, stats: SchedulerStats) -> None:
+        if now_ns < self._due_ns:
+            return
+        self._due_ns = now_ns + SAMPLED_NS
+        self.taken.append(
+            ServerSample(
+                at_ns=now_ns,
+                kv_cache=stats.kv_blocks_used / stats.kv_blocks_max,
+                active=stats.active,
+                waiting=stats.waiting,
+            )
+        )
