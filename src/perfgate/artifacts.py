@@ -11,6 +11,7 @@ import msgspec
 from perfgate import codec
 from perfgate.errors import RecordsError
 from perfgate.model import Baseline, Comparison, Judgement, Measurement, Policy, RunInfo
+from perfgate.sweep.content import SweepFile
 
 T = TypeVar("T")
 
@@ -21,6 +22,8 @@ REPORT_HTML = "report.html"
 REPORT_MD = "report.md"
 JUNIT = "junit.xml"
 CURVE = "curve.svg"
+SWEEP = "sweep.json"
+SWEEP_HTML = "sweep.html"
 OPENMETRICS = "perfgate.prom"  # the ending that node_exporter's textfile collector asks for
 
 # History: 1 - run, comparisons, unmeasured, measurements; run, policy, judgements.
@@ -72,12 +75,25 @@ def load_verdicts(artifacts: Path) -> VerdictsFile:
     return _load(artifacts / VERDICTS, VerdictsFile)
 
 
+def save_sweep(folder: Path, content: SweepFile) -> Path:
+    """Write sweep.json."""
+    return _save(folder / SWEEP, content)
+
+
+def load_sweep(folder: Path) -> SweepFile | None:
+    """Read sweep.json; None where there is none yet, RecordsError if it cannot be read."""
+    if not (folder / SWEEP).exists():
+        return None
+    return _load(folder / SWEEP, SweepFile)
+
+
 def schemas() -> dict[str, bytes]:
     """The JSON schema of every stored format, by file name."""
     return {
         "measurements.schema.json": _schema(MeasurementsFile),
         "verdicts.schema.json": _schema(VerdictsFile),
         "baseline.schema.json": _schema(Baseline),
+        "sweep.schema.json": _schema(SweepFile),
     }
 
 
@@ -103,7 +119,7 @@ def _load(path: Path, kind: type[T]) -> T:
         kind,
         version=SCHEMA_VERSION,
         origin=str(path),
-        if_older="Judge it with the perfgate that wrote it",
+        if_older="Read it with the perfgate that wrote it",
     )
 
 

@@ -10,17 +10,17 @@ from perfgate.artifacts import MeasurementsFile, VerdictsFile
 from perfgate.exports.openmetrics import openmetrics
 from perfgate.hardware import HardwareProfile
 from perfgate.measure import metrics
-from perfgate.measure.curve import MIN_POINTS, trace_curve
+from perfgate.measure.curve import MIN_POINTS
 from perfgate.measure.window import steady_window
-from perfgate.model import Cell, Measurement
+from perfgate.model import Cell, Measurement, OperatingPoint
 from perfgate.records import read_run
-from perfgate.report.content import Curve, CurvePoint, EarlierRun, Report, RooflinePoint
+from perfgate.report.content import Curve, CurvePoint, EarlierRun, Report
 from perfgate.report.html import render_html
 from perfgate.report.markdown import render_markdown
 from perfgate.report.plots import curve_svg
 from perfgate.report.timelines import pick_timelines
+from perfgate.report.traced import traced
 from perfgate.results import Results
-from perfgate.sim.roofline import roofline
 
 
 def store(folder: Path, results: Results) -> None:
@@ -88,28 +88,17 @@ def curve(measurements: Sequence[Measurement], profile: HardwareProfile) -> Curv
     swept = _largest_sweep(measurements)
     if len(swept) < MIN_POINTS:
         return None
-    engine = swept[0].point.engine
-    claims = [one.point.claim.ceiling_p95_s for one in swept if one.point.claim]
-    return Curve(
-        engine=engine.name,
-        points=tuple(
-            CurvePoint(one.point.workload.concurrency, one.throughput_tok_s, one.latency_s.p95)
-            for one in swept
-        ),
-        knee=_knee(swept),
-        ceiling_p95_s=max((ceiling for ceiling in claims if ceiling), default=None),
-        roofline=tuple(
-            RooflinePoint(
-                one.point.workload.concurrency, roofline(profile, engine, one.point.workload).tok_s
-            )
-            for one in swept
-        ),
-    )
+    points = [
+        CurvePoint(one.point.workload.concurrency, one.throughput_tok_s, one.latency_s.p95)
+        for one in swept
+    ]
+    claims = [one.point for one in swept if one.point.claim and one.point.claim.ceiling_p95_s]
+    point = max(claims, key=_ceiling, default=swept[0].point)
+    return traced(point, points, [one.latency_s.p50 for one in swept], profile)
 
 
-def _knee(swept: Sequence[Measurement]) -> int | None:
-    knee = trace_curve(swept).knee
-    return None if knee is None else knee.concurrency
+def _ceiling(point: OperatingPoint) -> float:
+    return (point.claim and point.claim.ceiling_p95_s) or 0.0
 
 
 def _largest_sweep(measurements: Sequence[Measurement]) -> list[Measurement]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
-import sys
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -15,12 +13,13 @@ import pytest
 from perfgate import baselines, codec
 from perfgate.artifacts import REPORT_HTML
 from perfgate.gate import unmeasured
-from perfgate.model import Cell, Judgement, Measurement, RunInfo, Target
-from perfgate.provenance import commit, versions, wall_clock
+from perfgate.model import Cell, Judgement, Measurement, RunInfo
+from perfgate.provenance import wall_clock
 from perfgate.publish import compose, render, store
 from perfgate.report.content import Report
 from perfgate.report.table import render_text
 from perfgate.results import Results
+from perfgate.run_info import run_info
 from perfgate.setting import BASELINES, Setting
 
 T = TypeVar("T")
@@ -109,16 +108,8 @@ class Summary:
         )
 
     def _info(self, setting: Setting) -> RunInfo:
-        return RunInfo(
-            target=setting.target,
-            hardware=setting.hardware,
-            hardware_title=setting.profile.title,
-            simulated=setting.target is Target.SIM,
-            started_at=self._started_at,
-            duration_s=round(time.monotonic() - self._started, 1),
-            perfgate_version=versions()["perfgate"],
-            commit=commit(setting.suite.root),
-            command=shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        return run_info(
+            setting, started_at=self._started_at, duration_s=time.monotonic() - self._started
         )
 
     def _cells(self, setting: Setting) -> dict[str, Cell]:

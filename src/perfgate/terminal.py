@@ -93,6 +93,10 @@ class TerminalProgress:
             self._fresh_line()
         self._write(self._status() if self._live else f"{start_line(self._progress())}\n")
 
+    def expect(self, later: tuple[Step, ...]) -> None:
+        """Replace what was planned after the step that runs, where only the work tells what comes."""
+        self._plan = (*self._plan[: self._running + 1], *later)
+
     def advance(self, done: int, total: int) -> None:
         """Move the line, at most a few times a second."""
         self._requests = (done, total)

@@ -16,7 +16,7 @@ from perfgate import (
     baselines,
     codec,
 )
-from perfgate.cli import baseline, gate, load, profile, serve
+from perfgate.cli import baseline, gate, load, profile, serve, sweep
 from perfgate.errors import MissingRequirementError, PerfGateError, UsageError
 from perfgate.exports import formats
 from perfgate.exports.annotations import lines_of
@@ -64,6 +64,7 @@ app.add_typer(baseline_app, name="baseline")
 load.register(app)
 profile.register(app)
 serve.register(app)
+sweep.register(app)
 gate.register(app)
 baseline.register(baseline_app)
 

@@ -6,7 +6,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from perfgate.errors import NoSamplesError
-from perfgate.model import Measurement
 
 MIN_POINTS = 3
 FLAT = 0.02
@@ -34,18 +33,6 @@ class Curve:
     points: tuple[CurvePoint, ...]
     knee: CurvePoint | None
     reason: str
-
-
-def trace_curve(measurements: Iterable[Measurement]) -> Curve:
-    """Trace the curve of measurements of one engine at several concurrencies."""
-    return find_knee(
-        CurvePoint(
-            concurrency=measurement.point.workload.concurrency,
-            throughput_tok_s=measurement.throughput_tok_s,
-            latency_s=measurement.latency_s.p50,
-        )
-        for measurement in measurements
-    )
 
 
 def find_knee(points: Iterable[CurvePoint]) -> Curve:

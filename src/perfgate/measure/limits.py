@@ -123,7 +123,7 @@ def _per_token(inside: Measurement, beyond: Measurement) -> str:
     if inside.tpot_s is None or beyond.tpot_s is None:
         return "each iteration takes longer"
     before, after = inside.tpot_s.mean * 1e3, beyond.tpot_s.mean * 1e3
-    return f"each iteration takes longer: {after:.3g} ms a token instead of {before:.3g} ms"
+    return f"each iteration takes longer: {after:.1f} ms a token instead of {before:.1f} ms"
 
 
 def _of_step(by_memory: bool | None) -> Limit:  # noqa: FBT001 - three-valued, as the roofline is

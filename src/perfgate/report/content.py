@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from perfgate.errors import NoSamplesError, UsageError
+from perfgate.measure.bands import Band
 from perfgate.model import Cell, Judgement, Measurement, RunInfo
 
 NOT_JUDGED = "not judged"
@@ -15,11 +16,16 @@ COMPARED = "compared"
 
 
 class CurvePoint(NamedTuple):
-    """One concurrency of the curve; P95 is None where the sample cannot hold it."""
+    """One concurrency of the curve; P95 is None where the sample cannot hold it.
+
+    Bands surround both where it is known how far they may be off.
+    """
 
     concurrency: int
     throughput_tok_s: float
     latency_p95_s: float | None
+    throughput_band: Band | None = None
+    p95_band: Band | None = None
 
 
 class RooflinePoint(NamedTuple):

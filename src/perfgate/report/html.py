@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -51,6 +51,11 @@ _SIGNS = {
 
 def render_html(report: Report) -> str:
     """The whole run as the text of `report.html`; every string of the run is escaped."""
+    return render_page("report.html.j2", _view(report))
+
+
+def render_page(template: str, view: Mapping[str, Any]) -> str:
+    """Fill a page's template; what the view lacks is an error, and every string is escaped."""
     environment = Environment(
         loader=PackageLoader("perfgate.report"),
         autoescape=True,
@@ -59,7 +64,7 @@ def render_html(report: Report) -> str:
         lstrip_blocks=True,
     )
     environment.filters["span"] = numbers.span
-    return environment.get_template("report.html.j2").render(_view(report))
+    return environment.get_template(template).render(view)
 
 
 def _view(report: Report) -> dict[str, Any]:
@@ -117,7 +122,7 @@ def _curve(curve: Curve | None) -> dict[str, Any]:
     return {
         "curve": curve,
         "curve_words": described(curve),
-        "curve_chart": _both(lambda width: plots.curve_chart(curve, width=width)),
+        "curve_chart": both(lambda width: plots.curve_chart(curve, width=width)),
         "curve_table": table,
     }
 
@@ -125,11 +130,11 @@ def _curve(curve: Curve | None) -> dict[str, Any]:
 def _charts(report: Report, table: Sequence[Row]) -> dict[str, Any]:
     latencies, measured = report.latencies_s, report.measurements
     return {
-        "latency_chart": _both(
+        "latency_chart": both(
             lambda width: point_charts.latency_chart(table, latencies, width=width)
         ),
-        "phases_chart": _both(lambda width: point_charts.phases_chart(measured, width=width)),
-        "rounds_chart": _both(lambda width: point_charts.rounds_chart(measured, width=width)),
+        "phases_chart": both(lambda width: point_charts.phases_chart(measured, width=width)),
+        "rounds_chart": both(lambda width: point_charts.rounds_chart(measured, width=width)),
     }
 
 
@@ -139,7 +144,7 @@ def _attribution(report: Report) -> dict[str, Any]:
         "attribution_table": attribution.attribution_table(measured),
         "attribution_notes": attribution.attribution_notes(measured),
         "attribution_columns": attribution.COLUMNS,
-        "attribution_chart": _both(
+        "attribution_chart": both(
             lambda width: attribution.attribution_chart(measured, width=width)
         ),
     }
@@ -153,7 +158,7 @@ def _earlier(report: Report) -> dict[str, Any]:
         "unchanged": earlier.unchanged(runs, now),
         "earlier_table": earlier.table(runs, now),
         "earlier_columns": earlier.COLUMNS,
-        "history_chart": _both(lambda width: earlier.history_chart(runs, now, width=width)),
+        "history_chart": both(lambda width: earlier.history_chart(runs, now, width=width)),
     }
 
 
@@ -165,7 +170,7 @@ def _requests(report: Report) -> list[dict[str, Any]]:
             "shown": len(shown),
             "of": one.requests,
             "table": timelines.timelines_table(shown),
-            "chart": _both(functools.partial(_timelines, f"requests-{one.point.id}", shown)),
+            "chart": both(functools.partial(_timelines, f"requests-{one.point.id}", shown)),
         }
         for one in report.measurements
         if (shown := report.timelines.get(one.point.id, ()))
@@ -176,7 +181,8 @@ def _timelines(key: str, shown: Sequence[Timeline], width: int) -> Markup:
     return timelines.timelines_chart(key, shown, width=width)
 
 
-def _both(draw: Callable[[int], Markup]) -> tuple[Markup, Markup]:
+def both(draw: Callable[[int], Markup]) -> tuple[Markup, Markup]:
+    """A chart for wide screens and for narrow ones."""
     return draw(plots.WIDE), draw(plots.NARROW)
 
 

@@ -12,6 +12,7 @@ from importlib.resources import files
 
 from markupsafe import Markup
 
+from perfgate.measure.bands import Band
 from perfgate.report import numbers, svg
 from perfgate.report.content import Curve, CurvePoint
 from perfgate.report.sentences import between, described
@@ -66,7 +67,7 @@ def _frame(curve: Curve, width: int) -> _Frame:
 def _drawn(curve: Curve, width: int, *, margin: int = 0, style: str = "") -> Markup:
     frame = _frame(curve, width)
     return svg.figure(
-        f"curve-{width}",
+        f"curve-{curve.engine}-{width}",
         title=f"Throughput and latency over concurrency, engine {curve.engine}",
         description=described(curve),
         size=(width, frame.lower[1] + 44),
@@ -87,6 +88,8 @@ def _throughput_panel(curve: Curve, frame: _Frame) -> Markup:
     measured = [(x(p.concurrency), y(p.throughput_tok_s)) for p in curve.points]
     bound = [(x(p.concurrency), y(p.throughput_tok_s)) for p in curve.roofline]
     legend = [("measured", "measured")]
+    if any(point.throughput_band for point in curve.points):
+        legend.append(("band", "95 % band"))
     if bound:
         legend.append(("roofline", "roofline (memory bandwidth)"))
     values = [numbers.significant(p.throughput_tok_s) for p in curve.points]
@@ -95,7 +98,8 @@ def _throughput_panel(curve: Curve, frame: _Frame) -> Markup:
         [
             _legend("Output token throughput, tok/s", legend, 14, frame.width),
             svg.y_axis(y, x),
-            _clipped(svg.polyline(bound, "roofline"), frame) if bound else "",
+            _clipped(svg.polyline(bound, "roofline"), frame, curve.engine) if bound else "",
+            *(_whisker(x, y, p.concurrency, p.throughput_band) for p in curve.points),
             svg.polyline(measured, "measured"),
             *(svg.dot(*at, "measured-dot", tip=_tip(point)) for at, point in dots),
             _values([(*at, v) for at, v in zip(measured, values, strict=True)], frame.upper[1]),
@@ -105,7 +109,8 @@ def _throughput_panel(curve: Curve, frame: _Frame) -> Markup:
 
 def _latency_panel(curve: Curve, frame: _Frame) -> Markup:
     known = [(p, p.latency_p95_s) for p in curve.points if p.latency_p95_s is not None]
-    highest = max([seconds for _, seconds in known] + [curve.ceiling_p95_s or 0.0])
+    banded = [p.p95_band.high for p, _ in known if p.p95_band]
+    highest = max([seconds for _, seconds in known] + banded + [curve.ceiling_p95_s or 0.0])
     x, y = frame.x, svg.Scale(0, highest * 1.25 or 1.0, *reversed(frame.lower))
     placed = [(x(p.concurrency), y(seconds), p, seconds) for p, seconds in known]
     # Below a point over the ceiling the ceiling's own line passes: its value stands above it.
@@ -115,11 +120,21 @@ def _latency_panel(curve: Curve, frame: _Frame) -> Markup:
             _legend("Request latency P95, s", _latency_legend(curve), y.end_px - 30, frame.width),
             svg.y_axis(y, x),
             _ceiling(curve, x, y),
+            *(_whisker(x, y, p.concurrency, p.p95_band) for p, _ in known),
             svg.polyline([(px, py) for px, py, _, _ in placed], "measured"),
             *(_latency_dot(curve, px, py, p) for px, py, p, _ in placed),
             _values(values, frame.lower[1]) if known else _no_p95(frame),
         ]
     )
+
+
+def _whisker(x: svg.Scale, y: svg.Scale, concurrency: int, band: Band | None) -> Markup:
+    """A band as a bar across its point, wide enough to be seen beside the dot."""
+    if band is None:
+        return Markup("")
+    at, low, high = x(concurrency), y(max(band.low, 0.0)), y(band.high)
+    ends = (svg.line(at - 5, edge, at + 5, edge, "band") for edge in (low, high))
+    return svg.group([svg.line(at, low, at, high, "band"), *ends])
 
 
 def _no_p95(frame: _Frame) -> Markup:
@@ -157,7 +172,10 @@ def _tip(point: CurvePoint) -> str:
 
 
 def _throughput_top(curve: Curve) -> float:
-    measured = max(point.throughput_tok_s for point in curve.points)
+    measured = max(
+        point.throughput_band.high if point.throughput_band else point.throughput_tok_s
+        for point in curve.points
+    )
     bound = max((point.throughput_tok_s for point in curve.roofline), default=0.0)
     # A bound far above would flatten the measured line: then it leaves through the top.
     return max(measured * 1.08, min(bound * 1.04, measured * 1.6))
@@ -240,9 +258,9 @@ def _sample(class_: str, x: float, y: float) -> Markup:
     return svg.line(x, y, x + 22, y, class_)
 
 
-def _clipped(content: Markup, frame: _Frame) -> Markup:
+def _clipped(content: Markup, frame: _Frame, engine: str) -> Markup:
     top, bottom = frame.upper
-    key = f"curve-{frame.width}-panel"
+    key = f"curve-{engine}-{frame.width}-panel"
     window = svg.bar(frame.x.start_px, frame.x.end_px, top, bottom - top)
     clip = svg.element("clipPath", window, id=key)
     return svg.group([clip, svg.element("g", content, clip_path=f"url(#{key})")])

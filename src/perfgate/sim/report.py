@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from perfgate.errors import UsageError
 from perfgate.hardware import CostParameters, HardwareProfile
 from perfgate.model import OperatingPoint
+from perfgate.report.columns import aligned
 from perfgate.sim.fit import reference_points
 from perfgate.sim.roofline import roofline
 from perfgate.sim.virtual import (
@@ -153,7 +154,7 @@ def report_text(report: SimulationReport) -> str:
 
 def parameters_text(parameters: CostParameters) -> str:
     """Render the cost model's parameters with their bounds."""
-    return "\n".join(_table(_PARAMETER_HEADINGS, _parameter_cells(parameters))) + "\n"
+    return "\n".join(aligned(_PARAMETER_HEADINGS, _parameter_cells(parameters))) + "\n"
 
 
 def _lines(report: SimulationReport) -> Iterator[str]:
@@ -161,12 +162,12 @@ def _lines(report: SimulationReport) -> Iterator[str]:
     if report.step_time_factor != 1:
         yield f"a slowdown is planted: every step takes {report.step_time_factor:g} times as long"
     yield ""
-    yield from _table(_REFERENCE_HEADINGS, [_reference_cells(row) for row in report.references])
+    yield from aligned(_REFERENCE_HEADINGS, [_reference_cells(row) for row in report.references])
     yield ""
     yield f"sweep of {report.engine}"
-    yield from _table(_SWEEP_HEADINGS, [_sweep_cells(row) for row in report.sweep])
+    yield from aligned(_SWEEP_HEADINGS, [_sweep_cells(row) for row in report.sweep])
     yield ""
-    yield from _table(_PARAMETER_HEADINGS, _parameter_cells(report.parameters))
+    yield from aligned(_PARAMETER_HEADINGS, _parameter_cells(report.parameters))
 
 
 def _reference_cells(row: ReferenceRow) -> tuple[str, ...]:
@@ -211,14 +212,3 @@ def _number(value: float | None, digits: int) -> str:
 
 def _met(met: bool | None) -> str:  # noqa: FBT001 - three-valued: None is "nothing to meet"
     return {None: "", True: "met", False: "MISSED"}[met]
-
-
-def _table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
-    widths = [max(map(len, column)) for column in zip(headings, *rows, strict=True)]
-    last = len(widths) - 1
-    for row in (headings, *rows):
-        cells = [
-            cell.ljust(width) if index in (0, last) else cell.rjust(width)
-            for index, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ]
-        yield "  ".join(cells).rstrip()

@@ -58,8 +58,13 @@ def virtual_load(
     )
 
 
-def virtual_fingerprint(point: OperatingPoint, profile: HardwareProfile, digest: str) -> Fingerprint:
-    """What must agree between two virtual runs; `digest` names the profile's content."""
+def virtual_fingerprint(
+    point: OperatingPoint, profile: HardwareProfile, digest: str, *, version: str
+) -> Fingerprint:
+    """What must agree between two virtual runs; `digest` names the profile's content.
+
+    `clock` is what a run behind a server lacks: the two are never taken for one another.
+    """
     load = point.workload
     return Fingerprint(
         hardware=f"{profile.name}-sim",
@@ -73,7 +78,11 @@ def virtual_fingerprint(point: OperatingPoint, profile: HardwareProfile, digest:
             "isl": str(load.isl),
             "osl": str(load.osl),
         },
-        context={"engine_name": point.engine.name, "profile": digest},
+        context={
+            "engine_name": point.engine.name,
+            "profile": digest,
+            "version.perfgate": version,
+        },
     )
 
 

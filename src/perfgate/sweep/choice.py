@@ -4,7 +4,7 @@ First a coarse grid: every power of two up to twice max_batch_size, and max_batc
 curve has its corner. Then, as long as the budget lasts, in this order:
 
 1. halve the interval in which P95 crosses its ceiling,
-2. halve those beside the highest throughput over latency, where the knee is,
+2. halve those beside the highest throughput over latency and below the knee,
 3. halve the interval in which a straight line is furthest from the curve,
 
 each until it is narrower than a sixteenth of its upper end: there two neighbours differ by little
@@ -20,6 +20,7 @@ from itertools import pairwise
 import numpy as np
 
 from perfgate.errors import UsageError
+from perfgate.measure.curve import FLAT
 from perfgate.model import Sampling
 
 _RESOLUTION = 16
@@ -91,9 +92,13 @@ def next_choice(plan: SweepPlan, seen: Sequence[Seen]) -> Next | Done:
             return _within_budget(plan, seen, concurrency, why)
     if plan.concurrencies:
         return Done(why="every concurrency asked for is measured")
-    for concurrency, why in _refinements(plan, seen):
+    wanted = dict(reversed(list(_refinements(plan, seen))))
+    for concurrency, why in reversed(wanted.items()):
         if concurrency not in known:
             return _within_budget(plan, seen, concurrency, why)
+    if wanted:
+        beyond = ", ".join(map(str, sorted(wanted)))
+        return Done(why=f"all else is known to a sixteenth, but {beyond} could not be measured")
     return Done(why="knee, ceiling and bends are known to a sixteenth")
 
 
@@ -125,7 +130,7 @@ def expected_seconds(plan: SweepPlan, seen: Sequence[Seen], concurrency: int) ->
     """What measuring a concurrency should take: its waves of requests at the latency expected."""
     sampling = sampling_at(plan, concurrency)
     waves = sampling.ramp + sampling.rounds * sampling.round_requests / concurrency + 1
-    return waves * _expected_latency(seen, concurrency) + _OVERHEAD_S
+    return waves * _expected_latency(plan, seen, concurrency) + _OVERHEAD_S
 
 
 def _within_budget(
@@ -141,14 +146,14 @@ def _within_budget(
     )
 
 
-def _expected_latency(seen: Sequence[Seen], concurrency: int) -> float:
+def _expected_latency(plan: SweepPlan, seen: Sequence[Seen], concurrency: int) -> float:
     known = sorted((one.concurrency, one.latency_p50_s) for one in seen if one.latency_p50_s)
     if not known:
         return _UNKNOWN_LATENCY_S
     clients, latencies = (np.array(column, dtype=np.float64) for column in zip(*known, strict=True))
     latency = float(np.interp(concurrency, clients, latencies))
-    # Beyond the highest the server may have nothing more to give: then latency grows as the load.
-    return latency * max(1.0, concurrency / float(clients[-1]))
+    # Once the batch is full the server has nothing more to give: latency grows as the load.
+    return latency * max(1.0, concurrency / max(float(clients[-1]), plan.max_batch_size))
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,7 +183,9 @@ def _refinements(plan: SweepPlan, seen: Sequence[Seen]) -> Iterator[tuple[int, s
         if _crosses(low, high, plan.ceiling_p95_s):
             yield _middle(low, high), f"P95 crosses {plan.ceiling_p95_s:g} s here"
     best = max((one.power for one in curve), default=0.0)
-    beside = [pair for pair in pairs if best in {one.power for one in pair}]
+    near = (1 - FLAT) * best
+    beside = [(low, high) for low, high in pairs if best in (low.power, high.power)]
+    beside += [(low, high) for low, high in pairs if low.power < near <= high.power]
     for low, high in sorted(beside, key=lambda pair: pair[0].concurrency - pair[1].concurrency):
         yield _middle(low, high), "beside the knee"
     bends = _bends(curve)

@@ -1,0 +1,112 @@
+"""The command that measures an engine over concurrency: sweep."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from perfgate import artifacts, codec
+from perfgate.errors import UsageError
+from perfgate.report.sweep import sweep_text
+from perfgate.setting import Setting, settle
+from perfgate.sweep.job import SweepJob
+from perfgate.targets import AUTO
+from perfgate.terminal import TerminalProgress
+
+EXIT_INTERRUPTED = 130
+_EXAMPLE = "Example: perfgate sweep --engine fp8-b192 --simulate"
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to the console script."""
+    app.command("sweep", epilog=_EXAMPLE)(sweep)
+
+
+def sweep(
+    *,
+    engine: Annotated[
+        list[str], typer.Option("--engine", help="An engine of points.toml; may be repeated.")
+    ],
+    concurrency: Annotated[
+        str | None,
+        typer.Option("--concurrency", help="Only these, as 1,8,64 (default: chosen on the way)."),
+    ] = None,
+    minutes: Annotated[
+        float, typer.Option("--minutes", help="What an engine may cost where they are chosen.")
+    ] = 10.0,
+    boots: Annotated[
+        int, typer.Option("--boots", min=1, help="Server starts; bands then hold their scatter.")
+    ] = 1,
+    p95_ceiling: Annotated[
+        float | None,
+        typer.Option("--p95-ceiling", help="In seconds (default: what the engine's point claims)."),
+    ] = None,
+    simulate: Annotated[
+        bool, typer.Option("--simulate", help="In virtual time, in seconds, without a server.")
+    ] = False,
+    target: Annotated[str, typer.Option("--target", help="As for pytest.")] = AUTO,
+    triton_url: Annotated[
+        str | None, typer.Option("--triton-url", help="As for pytest (target remote).")
+    ] = None,
+    output: Annotated[
+        Path, typer.Option("--output", help="Folder for it; one that is begun is gone on with.")
+    ] = Path("sweep"),
+    json: Annotated[
+        bool, typer.Option("--json", help="Print JSON for a machine to read.")
+    ] = False,
+) -> None:
+    """Measure engines over concurrency: the curve, its knee, and the range to run at and why.
+
+    Every point is stored at once. Ctrl-C ends a sweep in order; the same command goes on with it.
+    """
+    setting = _setting(target, triton_url, output, virtual=simulate)
+    job = SweepJob(
+        setting,
+        progress=TerminalProgress(sys.stderr, (), live=sys.stderr.isatty(), clock=time.monotonic),
+        engines=engine,
+        concurrencies=_numbers(concurrency),
+        budget_s=60 * minutes,
+        boots=boots,
+        p95_ceiling_s=p95_ceiling,
+        virtual=simulate,
+    )
+    finished = job.run()
+    if json:
+        told = [
+            {"engine": one.point.engine.name, "ended": one.ended, "result": one.result}
+            for one in job.content.engines
+        ]
+        typer.echo(codec.to_pretty_json(told), nl=False)
+    else:
+        typer.echo(sweep_text(job.content), nl=False)
+        typer.echo(f"Report: {output / artifacts.SWEEP_HTML}")
+    if not finished:
+        raise typer.Exit(EXIT_INTERRUPTED)
+
+
+def _setting(target: str, url: str | None, output: Path, *, virtual: bool) -> Setting:
+    if virtual and target not in (AUTO, "sim"):
+        raise UsageError("--target", target, "--simulate is the simulated target in virtual time")
+    if virtual and url is not None:
+        raise UsageError("--triton-url", url, "--simulate needs no server")
+    return settle(
+        Path.cwd(),
+        target="sim" if virtual else target,
+        url=url,
+        require_hardware=False,
+        artifacts=output.resolve(),
+    )
+
+
+def _numbers(text: str | None) -> tuple[int, ...]:
+    if text is None:
+        return ()
+    try:
+        return tuple(int(part) for part in text.split(","))
+    except ValueError as error:
+        rule = "it must be whole numbers with commas between, as 1,8,64"
+        raise UsageError("--concurrency", text, rule) from error

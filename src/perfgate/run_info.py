@@ -1,0 +1,26 @@
+"""Where a set of measurements comes from, for the reader of its files."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from pathlib import Path
+
+from perfgate.model import RunInfo, Target
+from perfgate.provenance import commit, versions
+from perfgate.setting import Setting
+
+
+def run_info(setting: Setting, *, started_at: str, duration_s: float) -> RunInfo:
+    """Describe this process's run."""
+    return RunInfo(
+        target=setting.target,
+        hardware=setting.hardware,
+        hardware_title=setting.profile.title,
+        simulated=setting.target is Target.SIM,
+        started_at=started_at,
+        duration_s=round(duration_s, 1),
+        perfgate_version=versions()["perfgate"],
+        commit=commit(setting.suite.root),
+        command=shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+    )

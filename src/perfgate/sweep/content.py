@@ -1,0 +1,121 @@
+"""What a sweep holds: every measurement as it was taken, and what follows from them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from perfgate.measure.bands import Band
+from perfgate.measure.limits import Limit
+from perfgate.model import Measurement, OperatingPoint, RunInfo
+
+# History: 1 - run, engines.
+SCHEMA_VERSION = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Taken:
+    """One measurement of a sweep: on which boot of the server, why there, and what it cost.
+
+    `seconds` are virtual ones for a sweep in virtual time. `p95_band` is None where the requests
+    are too few for it, or a driver keeps none.
+    """
+
+    measurement: Measurement
+    boot: int
+    why: str
+    seconds: float
+    p95_band: Band | None = None
+
+    @property
+    def concurrency(self) -> int:
+        """Requests in flight."""
+        return self.measurement.point.workload.concurrency
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failed:
+    """A concurrency that could not be measured, and the reason."""
+
+    concurrency: int
+    boot: int
+    seconds: float
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """One concurrency over all its boots; None is what nobody reported or too few requests hold.
+
+    Bands hold the scatter inside the run: over rounds and requests on one boot, over boots where
+    there are several.
+    """
+
+    concurrency: int
+    boots: int
+    throughput_tok_s: float
+    throughput_band: Band | None
+    latency_p50_s: float
+    latency_p95_s: float | None
+    latency_p95_band: Band | None
+    ttft_p50_s: float
+    tpot_p50_s: float | None
+    active_mean: float | None
+    waiting_mean: float | None
+    kv_cache_peak: float | None
+    roofline_tok_s: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OperatingRange:
+    """The concurrencies worth running at, from the knee to the last one under the ceiling.
+
+    `limit` is what ends it, `evidence` says it in words with numbers.
+    """
+
+    low: int
+    high: int
+    low_tok_s: float
+    high_tok_s: float
+    ceiling_p95_s: float
+    limit: Limit
+    evidence: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """What follows from a sweep's measurements; it can be computed from them again."""
+
+    rows: tuple[Row, ...]
+    knee: int | None
+    knee_reason: str
+    operating_range: OperatingRange | None
+    sentence: str
+    bands: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineSweep:
+    """The sweep of one engine: its load (`point`, whose concurrency says nothing), and what came.
+
+    `ended` says why nothing more was measured; empty while it goes on or if it was interrupted.
+    """
+
+    point: OperatingPoint
+    taken: tuple[Taken, ...] = ()
+    failed: tuple[Failed, ...] = ()
+    ended: str = ""
+    result: Result | None = None
+
+    @property
+    def sound(self) -> tuple[Taken, ...]:
+        """The measurements that no rule objects to."""
+        return tuple(one for one in self.taken if not one.measurement.vetoes)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SweepFile:
+    """sweep.json: one sweep an engine."""
+
+    schema_version: int = SCHEMA_VERSION
+    run: RunInfo
+    engines: tuple[EngineSweep, ...]
