@@ -94,7 +94,7 @@ class TerminalProgress:
         self._write(self._status() if self._live else f"{start_line(self._progress())}\n")
 
     def expect(self, later: tuple[Step, ...]) -> None:
-        """Replace what was planned after the step that runs, where only the work tells what comes."""
+        """Replace what was planned after the step that runs: some work plans as it goes."""
         self._plan = (*self._plan[: self._running + 1], *later)
 
     def advance(self, done: int, total: int) -> None:

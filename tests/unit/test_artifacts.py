@@ -11,7 +11,9 @@ from perfgate import artifacts
 from perfgate.errors import RecordsError
 from perfgate.gate import judge
 from perfgate.model import Comparison, ComparisonKind, Policy, Veto
+from perfgate.sweep.content import SweepFile
 from tests.unit.factories import a_cell, a_measurement, a_run_info
+from tests.unit.sweep_samples import Rigs, a_sweep
 
 pytestmark = pytest.mark.unit
 
@@ -26,12 +28,25 @@ JUDGED = artifacts.VerdictsFile(
     run=a_run_info(), policy=Policy(), judgements=(judge(a_measurement(), a_cell(), Policy()),)
 )
 
+SWEPT = SweepFile(
+    run=a_run_info(), engines=(a_sweep(Rigs(vetoed={8: (Veto(rule="r", message="m"),)})),)
+)
+
 
 def test_measurements_are_read_back_as_they_were(tmp_path):
     """Storing loses nothing."""
     artifacts.save_measurements(tmp_path, MEASURED)
 
     assert artifacts.load_measurements(tmp_path) == MEASURED
+
+
+def test_a_sweep_is_read_back_as_it_was(tmp_path):
+    """Bands, reasons and vetoed measurements survive; where there is none, there is none."""
+    assert artifacts.load_sweep(tmp_path) is None
+
+    artifacts.save_sweep(tmp_path, SWEPT)
+
+    assert artifacts.load_sweep(tmp_path) == SWEPT
 
 
 def test_verdicts_are_read_back_as_they_were(tmp_path):
@@ -75,6 +90,7 @@ def test_the_schemas_describe_the_stored_files(tmp_path):
     stored = {
         "measurements.schema.json": artifacts.save_measurements(tmp_path, MEASURED),
         "verdicts.schema.json": artifacts.save_verdicts(tmp_path, JUDGED),
+        "sweep.schema.json": artifacts.save_sweep(tmp_path, SWEPT),
     }
     for name, path in stored.items():
         schema = json.loads(artifacts.schemas()[name])

@@ -9,8 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from perfgate.errors import NoSamplesError
-from perfgate.measure.curve import CurvePoint, find_knee, trace_curve
-from tests.unit.factories import a_measurement, a_point
+from perfgate.measure.curve import CurvePoint, find_knee
 
 pytestmark = pytest.mark.unit
 
@@ -42,16 +41,34 @@ def test_the_knee_of_the_field_reports_engine_is_in_its_best_range():
     assert str(curve.knee.concurrency) in curve.reason
 
 
-def test_a_sweep_that_ends_before_saturation_has_no_knee():
-    """Where throughput still rises at the last step, the reason says to sweep further."""
+@pytest.mark.parametrize("last", [224, 256, 384, 1024])
+def test_the_knee_does_not_depend_on_where_the_sweep_ends(last):
+    """Overload measured beyond the knee says nothing about it."""
+    further = find_knee(saturating((*SWEEP[:11], last)))
+
+    assert further.knee == find_knee(saturating()).knee
+
+
+def test_of_equal_powers_the_lowest_concurrency_is_the_knee():
+    """A flat top has the knee where latency is shortest, however noise orders it."""
+    flat = [
+        CurvePoint(concurrency=c, throughput_tok_s=t, latency_s=s)
+        for c, t, s in ((8, 100, 2.0), (16, 198, 2.0), (24, 298, 2.98), (32, 300, 4.0))
+    ]
+
+    assert find_knee(flat).knee == flat[1]
+
+
+def test_a_sweep_that_ends_before_the_knee_has_none():
+    """Where power still rises at the last concurrency, the reason says to sweep further."""
     curve = find_knee(saturating(SWEEP[:9]))
 
     assert curve.knee is None
     assert "sweep further" in curve.reason
 
 
-def test_a_sweep_that_begins_beyond_saturation_has_no_knee():
-    """Where throughput never rises, the reason says to sweep lower."""
+def test_a_sweep_that_begins_beyond_the_knee_has_none():
+    """Where power only falls, the reason says to sweep lower."""
     curve = find_knee(saturating((256, 320, 384)))
 
     assert curve.knee is None
@@ -59,10 +76,10 @@ def test_a_sweep_that_begins_beyond_saturation_has_no_knee():
 
 
 def test_a_free_lunch_has_no_knee():
-    """Where latency never rises there is nothing to trade."""
-    flat = [replace(point, latency_s=1.0) for point in saturating()]
+    """Where latency never rises there is nothing to trade: more is better up to the last."""
+    free = [replace(point, latency_s=1.0) for point in saturating(SWEEP[:11])]
 
-    assert find_knee(flat).knee is None
+    assert "sweep further" in find_knee(free).reason
 
 
 @pytest.mark.parametrize("count", [0, 1, 2])
@@ -94,13 +111,3 @@ def test_units_are_irrelevant(tokens, seconds):
     assert knee is not None
     assert expected is not None
     assert knee.concurrency == expected.concurrency
-
-
-def test_a_curve_is_traced_from_measurements():
-    """Concurrency comes from the point, latency is the median."""
-    measurements = [a_measurement(a_point(f"c{c}", concurrency=c)) for c in (160, 128, 192)]
-
-    curve = trace_curve(measurements)
-
-    assert [point.concurrency for point in curve.points] == [128, 160, 192]
-    assert curve.points[0].latency_s == measurements[0].latency_s.p50

@@ -26,7 +26,9 @@ def test_a_long_prompt_is_bound_by_compute():
     """One output token for a long prompt costs the prompt's FLOPs."""
     load = Workload(concurrency=1, isl=100_000, osl=1)
 
-    assert roofline(a_profile(), an_engine(), load).tok_s == pytest.approx(2e12 / (320_000 * 100_000))
+    assert roofline(a_profile(), an_engine(), load).tok_s == pytest.approx(
+        2e12 / (320_000 * 100_000)
+    )
 
 
 def test_requests_beyond_the_batch_raise_no_roof():

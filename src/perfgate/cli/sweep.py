@@ -17,6 +17,7 @@ from perfgate.sweep.job import SweepJob
 from perfgate.targets import AUTO
 from perfgate.terminal import TerminalProgress
 
+EXIT_INVALID = 4
 EXIT_INTERRUPTED = 130
 _EXAMPLE = "Example: perfgate sweep --engine fp8-b192 --simulate"
 
@@ -55,13 +56,12 @@ def sweep(
     output: Annotated[
         Path, typer.Option("--output", help="Folder for it; one that is begun is gone on with.")
     ] = Path("sweep"),
-    json: Annotated[
-        bool, typer.Option("--json", help="Print JSON for a machine to read.")
-    ] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON for a machine to read.")] = False,
 ) -> None:
     """Measure engines over concurrency: the curve, its knee, and the range to run at and why.
 
     Every point is stored at once. Ctrl-C ends a sweep in order; the same command goes on with it.
+    Exit code: 0, 2 wrong usage, 4 an engine without a valid measurement, 130 interrupted.
     """
     setting = _setting(target, triton_url, output, virtual=simulate)
     job = SweepJob(
@@ -83,9 +83,12 @@ def sweep(
         typer.echo(codec.to_pretty_json(told), nl=False)
     else:
         typer.echo(sweep_text(job.content), nl=False)
-        typer.echo(f"Report: {output / artifacts.SWEEP_HTML}")
+        if job.measured:
+            typer.echo(f"Report: {output / artifacts.SWEEP_HTML}")
     if not finished:
         raise typer.Exit(EXIT_INTERRUPTED)
+    if not job.measured:
+        raise typer.Exit(EXIT_INVALID)
 
 
 def _setting(target: str, url: str | None, output: Path, *, virtual: bool) -> Setting:

@@ -22,8 +22,9 @@ class Band(NamedTuple):
 def mean_band(values: Sequence[float]) -> Band | None:
     """The band of the mean of `values` by Student's t; None under two values.
 
-    Rounds of one load are taken as independent, which they are once a round is longer than a
-    request's latency (batch means: Law and Carson 1979). What changes from boot to boot is not in it.
+    Rounds of one load count as independent (batch means: Law and Carson 1979). Those shorter than
+    a request's latency share requests, so that the band is then the least that it can be. What
+    changes from boot to boot is not in it.
     """
     if len(values) < 2:  # noqa: PLR2004 - one value has no scatter
         return None
@@ -35,8 +36,8 @@ def quantile_band(sample: Sequence[float], quantile: float) -> Band | None:
     """The band of a quantile between two order statistics; None if the sample does not reach.
 
     The k-th smallest of n lies under the quantile with a chance that is binomial, whatever the
-    distribution (David and Nagaraja, "Order Statistics", 2003, section 7.1). Requests that ran in one
-    batch are not independent, so that this is the least that the band can be.
+    distribution (David and Nagaraja, "Order Statistics", 2003, section 7.1). Requests that ran in
+    one batch are not independent, so that this is the least that the band can be.
     """
     count, tail = len(sample), (1 - CONFIDENCE) / 2
     low = int(binom.ppf(tail, count, quantile))

@@ -42,8 +42,8 @@ def find_knee(points: Iterable[CurvePoint]) -> Curve:
     share of latency, beyond it more (Kleinrock, "Power and deterministic rules of thumb for
     probabilistic problems in computer communications", ICC 1979; Jain, "The Art of Computer Systems
     Performance Analysis", 1991, chapter 3). The top is flat, so that of equal powers noise would
-    pick one; the lowest concurrency has the shortest latency. Where the maximum lies does not depend
-    on where the sweep begins and ends, as long as it lies inside.
+    pick one; the lowest concurrency has the shortest latency. Where the maximum lies does not
+    depend on where the sweep begins and ends, as long as it lies inside.
 
     Raises NoSamplesError under three points.
     """

@@ -1,4 +1,4 @@
-"""Why more concurrency stops paying: what the server and the stamps say of two points of a curve."""
+"""Why more concurrency stops paying: what server and stamps say of two points of a curve."""
 
 from __future__ import annotations
 

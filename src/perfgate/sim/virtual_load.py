@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
+from itertools import count
 
 from perfgate.hardware import HardwareProfile
 from perfgate.model import (
@@ -18,8 +19,8 @@ from perfgate.model import (
 from perfgate.sim.steps import SchedulerStats
 from perfgate.sim.virtual import VirtualRun, simulate
 
-SAMPLED_NS = 500_000_000
-"""How often the scheduler is looked at, as Triton's metrics are beside a real load."""
+SAMPLED_ITERATIONS = 8
+"""How often the scheduler is looked at: several times a request, a hundred times a window."""
 
 _NO_CLIENT = ClientAudit(
     cpu_s=0.0,
@@ -54,7 +55,9 @@ def virtual_load(
         marks_ns=_marks(run, ramp, point),
         records=run.records,
         audit=_NO_CLIENT,
-        telemetry=Telemetry(period_s=SAMPLED_NS / 1e9, server=tuple(watch.taken)),
+        telemetry=Telemetry(
+            period_s=SAMPLED_ITERATIONS * run.busy_ns / run.steps / 1e9, server=tuple(watch.taken)
+        ),
     )
 
 
@@ -101,12 +104,11 @@ class _Samples:
 
     def __init__(self) -> None:
         self.taken: list[ServerSample] = []
-        self._due_ns = 0
+        self._iterations = count()
 
     def __call__(self, now_ns: int, stats: SchedulerStats) -> None:
-        if now_ns < self._due_ns:
+        if next(self._iterations) % SAMPLED_ITERATIONS:
             return
-        self._due_ns = now_ns + SAMPLED_NS
         self.taken.append(
             ServerSample(
                 at_ns=now_ns,

@@ -92,13 +92,14 @@ def next_choice(plan: SweepPlan, seen: Sequence[Seen]) -> Next | Done:
             return _within_budget(plan, seen, concurrency, why)
     if plan.concurrencies:
         return Done(why="every concurrency asked for is measured")
-    wanted = dict(reversed(list(_refinements(plan, seen))))
-    for concurrency, why in reversed(wanted.items()):
+    unmeasured = set()
+    for concurrency, why in _refinements(plan, seen):
         if concurrency not in known:
             return _within_budget(plan, seen, concurrency, why)
-    if wanted:
-        beyond = ", ".join(map(str, sorted(wanted)))
-        return Done(why=f"all else is known to a sixteenth, but {beyond} could not be measured")
+        unmeasured.add(concurrency)
+    if unmeasured:
+        told = ", ".join(map(str, sorted(unmeasured)))
+        return Done(why=f"all else is known to a sixteenth, but {told} could not be measured")
     return Done(why="knee, ceiling and bends are known to a sixteenth")
 
 
@@ -219,7 +220,9 @@ def _bends(curve: Sequence[_Measured]) -> dict[int, float]:
         below = middle.concurrency - low.concurrency
         above = high.concurrency - middle.concurrency
         error = max(
-            _line_error(curve, [getattr(one, name) for one in (low, middle, high)], name, below, above)
+            _line_error(
+                curve, [getattr(one, name) for one in (low, middle, high)], name, below, above
+            )
             for name in ("throughput", "latency")
         )
         for one, width in ((low, below), (middle, above)):

@@ -74,6 +74,11 @@ class SweepJob:
         )
         return SweepFile(run=info, engines=tuple(self._sweeps.values()))
 
+    @property
+    def measured(self) -> bool:
+        """Whether each engine that was asked for has a result."""
+        return all(self._sweeps[name].result for name in self._plans)
+
     def run(self) -> bool:
         """Measure what is left; False if Ctrl-C or SIGTERM ended it before that."""
         finished = False
@@ -160,4 +165,3 @@ def _with_ceiling(point: OperatingPoint, ceiling_s: float | None) -> OperatingPo
         claimed, source = ceiling_s, "--p95-ceiling"
     claim = None if claimed is None else Claim(ceiling_p95_s=claimed, source=source)
     return replace(point, claim=claim, gated=False)
-

@@ -16,10 +16,11 @@ from perfgate.report.traced import knee, roof_at, traced
 from perfgate.sweep.content import EngineSweep, OperatingRange, Result, Row, Taken
 
 _ONE_BOOT = (
-    "Bands hold 95 % of the scatter inside one boot: of throughput over the rounds, of P95 over the "
-    "requests. A second boot may differ by more; --boots measures that."
+    "Bands are 95 % intervals inside one boot: of throughput over the rounds, of P95 over the "
+    "requests. They are the least it can be off by; another boot may differ by more, which --boots "
+    "measures."
 )
-_MORE_BOOTS = "Bands hold 95 % of the scatter of {boots} boots' means."
+_MORE_BOOTS = "Bands are 95 % intervals over the means of {boots} boots."
 
 
 def result_of(sweep: EngineSweep, profile: HardwareProfile) -> Result | None:
@@ -85,7 +86,9 @@ def _row(group: Sequence[Taken], profile: HardwareProfile) -> Row:
         tpot_p50_s=_mean([one.tpot_s.p50 if one.tpot_s else None for one in measured]),
         active_mean=_mean([use.active_mean for use in uses]),
         waiting_mean=_mean([use.waiting_mean for use in uses]),
-        kv_cache_peak=max((u.kv_cache_peak for u in uses if u.kv_cache_peak is not None), default=None),
+        kv_cache_peak=max(
+            (u.kv_cache_peak for u in uses if u.kv_cache_peak is not None), default=None
+        ),
         roofline_tok_s=roof.tok_s if roof else None,
     )
 

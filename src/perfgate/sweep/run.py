@@ -63,15 +63,16 @@ def run_sweep(sweep: EngineSweep, plan: SweepPlan, means: Means, *, boots: int) 
     """
     sweep = replace(sweep, ended="", failed=())  # what failed or was vetoed is tried again
     old = frozenset(one.measurement.point.id for one in sweep.taken if one.measurement.vetoes)
+    work = _Work(plan, means, old)
     for boot in range(1, boots + 1):
-        step = _next(sweep, plan, boot, old)
+        step = work.next(sweep, boot)
         if isinstance(step, Next):
             with means.open_rig(boot) as rig:
                 while isinstance(step, Next):
-                    means.ahead.expect(_ahead(sweep, plan, step, old))
-                    sweep = _one(sweep, plan, step, boot, rig, means)
+                    means.ahead.expect(work.ahead(sweep, step))
+                    sweep = work.measure(sweep, step, boot, rig)
                     means.store(sweep)
-                    step = _next(sweep, plan, boot, old)
+                    step = work.next(sweep, boot)
         if boot == 1:
             sweep = replace(sweep, ended=step.why)
     means.store(sweep)
@@ -90,32 +91,96 @@ def p95_band(measurement: Measurement) -> Band | None:
     return quantile_band(metrics.LATENCY.of(window).tolist(), _P95)
 
 
-def _next(sweep: EngineSweep, plan: SweepPlan, boot: int, old: frozenset[str]) -> Next | Done:
-    seen = _seen(sweep, old)
-    if boot == 1:
-        return next_choice(plan, seen)
-    taken = [one for one in sweep.taken if one.measurement.point.id not in old]
-    done = {one.concurrency for one in (*taken, *sweep.failed) if one.boot == boot}
-    for concurrency in sorted({one.concurrency for one in sweep.sound if one.boot == 1} - done):
-        return Next(
-            concurrency=concurrency,
-            why=f"boot {boot}",
-            expected_s=expected_seconds(plan, seen, concurrency),
+@dataclass(frozen=True, slots=True)
+class _Work:
+    """The steps of a sweep; `old` names measurements that an earlier run had vetoed."""
+
+    plan: SweepPlan
+    means: Means
+    old: frozenset[str]
+
+    def next(self, sweep: EngineSweep, boot: int) -> Next | Done:
+        """What the first boot chooses, or what a later one repeats."""
+        seen = self._seen(sweep)
+        if boot == 1:
+            return next_choice(self.plan, seen)
+        done = {one.concurrency for one in self._taken(sweep) if one.boot == boot}
+        done |= {one.concurrency for one in sweep.failed if one.boot == boot}
+        for concurrency in sorted({one.concurrency for one in sweep.sound if one.boot == 1} - done):
+            return Next(
+                concurrency=concurrency,
+                why=f"boot {boot}",
+                expected_s=expected_seconds(self.plan, seen, concurrency),
+            )
+        return Done(why=f"boot {boot} is measured")
+
+    def ahead(self, sweep: EngineSweep, step: Next) -> tuple[Step, ...]:
+        """The coming step, the rest of the grid, and what the budget then leaves for refining."""
+        plan, seen = self.plan, self._seen(sweep)
+        known = {one.concurrency for one in seen} | {step.concurrency}
+        name = f"measure {sweep.point.engine.name}-c"
+        steps = [Step(name=f"{name}{step.concurrency}", expected_s=step.expected_s)]
+        steps += [
+            Step(name=f"{name}{at}", expected_s=expected_seconds(plan, seen, at))
+            for at in grid(plan)
+            if at not in known
+        ]
+        spent = sum(one.seconds for one in seen) + sum(one.expected_s for one in steps)
+        if not plan.concurrencies and plan.budget_s > spent:
+            steps.append(Step(name="refine", expected_s=plan.budget_s - spent))
+        return tuple(steps)
+
+    def measure(self, sweep: EngineSweep, step: Next, boot: int, rig: Measuring) -> EngineSweep:
+        """The sweep with one more measurement, or with the reason why there is none."""
+        clock = self.means.clock
+        began = clock()
+        try:
+            found = rig.measure(self._point(sweep, step.concurrency, boot))
+        except UsageError:
+            raise  # a user's mistake is no fault of the server
+        except PerfGateError as error:
+            if not sweep.taken:
+                raise
+            failed = Failed(
+                concurrency=step.concurrency,
+                boot=boot,
+                seconds=clock() - began,
+                reason=str(error),
+            )
+            return replace(sweep, failed=(*sweep.failed, failed))
+        self.means.check(sweep, found.fingerprint)
+        taken = Taken(
+            measurement=found,
+            boot=boot,
+            why=step.why,
+            seconds=clock() - began,
+            p95_band=p95_band(found),
         )
-    return Done(why=f"boot {boot} is measured")
+        return replace(sweep, taken=(*sweep.taken, taken))
 
+    def _taken(self, sweep: EngineSweep) -> list[Taken]:
+        return [one for one in sweep.taken if one.measurement.point.id not in self.old]
 
-def _seen(sweep: EngineSweep, old: frozenset[str]) -> list[Seen]:
-    """What the first boot knows; vetoed measurements of an earlier run are not held against it."""
-    taken = [one for one in sweep.taken if one.boot == 1]
-    return [
-        *(_sight(one) for one in taken if one.measurement.point.id not in old),
-        *(
-            Seen(concurrency=one.concurrency, seconds=one.seconds)
-            for one in sweep.failed
-            if one.boot == 1
-        ),
-    ]
+    def _seen(self, sweep: EngineSweep) -> list[Seen]:
+        failed = [one for one in sweep.failed if one.boot == 1]
+        return [
+            *(_sight(one) for one in self._taken(sweep) if one.boot == 1),
+            *(Seen(concurrency=one.concurrency, seconds=one.seconds) for one in failed),
+        ]
+
+    def _point(self, sweep: EngineSweep, concurrency: int, boot: int) -> OperatingPoint:
+        """The point to measure; its name tells boots and repetitions apart: none is lost."""
+        template = sweep.point
+        before = sum(one.concurrency == concurrency and one.boot == boot for one in sweep.taken)
+        name = f"{template.engine.name}-c{concurrency}"
+        name += f"-boot{boot}" if boot > 1 else ""
+        name += f"-again{before}" if before else ""
+        return replace(
+            template,
+            id=name,
+            workload=replace(template.workload, concurrency=concurrency),
+            sampling=sampling_at(self.plan, concurrency),
+        )
 
 
 def _sight(one: Taken) -> Seen:
@@ -129,71 +194,3 @@ def _sight(one: Taken) -> Seen:
         latency_p50_s=found.latency_s.p50,
         latency_p95_s=found.latency_s.p95,
     )
-
-
-def _one(
-    sweep: EngineSweep,
-    plan: SweepPlan,
-    step: Next,
-    boot: int,
-    rig: Measuring,
-    means: Means,
-) -> EngineSweep:
-    point = _point(sweep, plan, step.concurrency, boot)
-    began = means.clock()
-    try:
-        found = rig.measure(point)
-    except UsageError:
-        raise  # a user's mistake is no fault of the server
-    except PerfGateError as error:
-        if not sweep.taken:
-            raise
-        failed = Failed(
-            concurrency=step.concurrency,
-            boot=boot,
-            seconds=means.clock() - began,
-            reason=str(error),
-        )
-        return replace(sweep, failed=(*sweep.failed, failed))
-    means.check(sweep, found.fingerprint)
-    taken = Taken(
-        measurement=found,
-        boot=boot,
-        why=step.why,
-        seconds=means.clock() - began,
-        p95_band=p95_band(found),
-    )
-    return replace(sweep, taken=(*sweep.taken, taken))
-
-
-def _point(sweep: EngineSweep, plan: SweepPlan, concurrency: int, boot: int) -> OperatingPoint:
-    """The point to measure; its name tells boots and repetitions apart, so that none is lost."""
-    template = sweep.point
-    before = sum(one.concurrency == concurrency and one.boot == boot for one in sweep.taken)
-    name = f"{template.engine.name}-c{concurrency}"
-    name += f"-boot{boot}" if boot > 1 else ""
-    name += f"-again{before}" if before else ""
-    return replace(
-        template,
-        id=name,
-        workload=replace(template.workload, concurrency=concurrency),
-        sampling=sampling_at(plan, concurrency),
-    )
-
-
-def _ahead(
-    sweep: EngineSweep, plan: SweepPlan, step: Next, old: frozenset[str]
-) -> tuple[Step, ...]:
-    """The coming step, the rest of the grid, and what the budget then leaves for refining."""
-    seen = _seen(sweep, old)
-    known = {one.concurrency for one in seen} | {step.concurrency}
-    rest = [c for c in grid(plan) if c not in known]
-    name = sweep.point.engine.name
-    steps = [Step(name=f"measure {name}-c{step.concurrency}", expected_s=step.expected_s)]
-    steps += [
-        Step(name=f"measure {name}-c{c}", expected_s=expected_seconds(plan, seen, c)) for c in rest
-    ]
-    spent = sum(one.seconds for one in seen) + sum(one.expected_s for one in steps)
-    if not plan.concurrencies and plan.budget_s > spent:
-        steps.append(Step(name="refine", expected_s=plan.budget_s - spent))
-    return tuple(steps)

@@ -1,0 +1,115 @@
+"""Made-up engines whose curve is known, to sweep without a server."""
+
+from contextlib import contextmanager
+from dataclasses import replace
+
+from perfgate.errors import LoadError
+from perfgate.model import ResourceUse, Sampling
+from perfgate.sweep.choice import Next, Seen, SweepPlan, next_choice
+from perfgate.sweep.run import Means, begun, run_sweep
+from tests.unit.factories import a_claim, a_distribution, a_measurement, a_point
+
+SAMPLING = Sampling(rounds=4, round_requests=80, ramp=2)
+
+
+def curve(concurrency, *, fixed_s=0.0268, each_s=0.0001625, batch=192, osl=128):
+    """Throughput and latency of an engine whose step is fixed + each x batch."""
+    running = min(concurrency, batch)
+    throughput = running / (fixed_s + each_s * running)
+    return throughput, concurrency * osl / throughput
+
+
+def a_plan(**changes):
+    """A sweep of the field report's engine; ten minutes, P95 up to 7 s."""
+    plan = SweepPlan(max_batch_size=192, sampling=SAMPLING, budget_s=600, ceiling_p95_s=7.0)
+    return replace(plan, **changes)
+
+
+def swept(plan, *, of=curve, most=60):
+    """Follow the choice to its end: what was measured in order, and the last word."""
+    seen = []
+    while isinstance(step := next_choice(plan, seen), Next):
+        throughput, latency = of(step.concurrency)
+        seen.append(
+            Seen(
+                concurrency=step.concurrency,
+                seconds=step.expected_s,
+                throughput_tok_s=throughput,
+                latency_p50_s=latency,
+                latency_p95_s=latency * 1.01 if step.concurrency >= 8 else None,
+            )
+        )
+        assert len(seen) < most, "it never ends"
+    return seen, step.why
+
+
+class Rigs:
+    """Made-up servers: each boot is counted, each point answered from the curve."""
+
+    def __init__(self, *, of=curve, vetoed=(), broken=(), seconds=30.0, interrupt_at=None):
+        self.of, self.vetoed, self.broken = of, dict(vetoed), set(broken)
+        self.seconds, self.interrupt_at = seconds, interrupt_at
+        self.boots, self.measured, self.stored, self.ahead = [], [], [], []
+        self.open = 0
+        self.now = 0.0
+
+    @contextmanager
+    def open_rig(self, boot):
+        """A server that is gone after the block, whatever happens."""
+        self.boots.append(boot)
+        self.open += 1
+        try:
+            yield self
+        finally:
+            self.open -= 1
+
+    def measure(self, point):
+        """The point's measurement, or what goes wrong there."""
+        concurrency = point.workload.concurrency
+        if concurrency == self.interrupt_at:
+            raise KeyboardInterrupt
+        self.measured.append(point.id)
+        self.now += self.seconds
+        if concurrency in self.broken:
+            raise LoadError("every stream was reset")
+        throughput, latency = self.of(concurrency)
+        waiting = max(0.0, concurrency - point.engine.max_batch_size)
+        found = a_measurement(
+            point,
+            throughput_tok_s=throughput,
+            p50_s=latency,
+            p95_s=latency * 1.01 if concurrency >= 8 else None,
+            tpot_s=latency / 129,
+            vetoes=self.vetoed.get(concurrency, ()),
+        )
+        use = ResourceUse(
+            samples=9, active_mean=float(concurrency), waiting_mean=waiting, kv_cache_peak=0.5
+        )
+        return replace(
+            found,
+            resources=use,
+            records="",
+            latency_s=a_distribution(latency, p95=found.latency_s.p95),
+        )
+
+    def expect(self, later):
+        """Keep what was announced."""
+        self.ahead.append(later)
+
+    def means(self, check=lambda *_: None):
+        """What a sweep measures with."""
+        return Means(
+            open_rig=self.open_rig,
+            check=check,
+            store=self.stored.append,
+            ahead=self,
+            clock=lambda: self.now,
+        )
+
+
+def a_sweep(rigs, plan=None, *, earlier=None, boots=1):
+    """Sweep a made-up engine to the end and return it."""
+    plan = plan or a_plan()
+    point = replace(a_point(claim=a_claim(floor_tok_s=None)), gated=False)
+    run_sweep(earlier or begun(point, plan), plan, rigs.means(), boots=boots)
+    return rigs.stored[-1]

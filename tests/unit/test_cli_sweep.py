@@ -1,0 +1,156 @@
+"""`perfgate sweep` as its user meets it, in virtual time."""
+
+import json
+import shutil
+
+import pytest
+from typer.testing import CliRunner
+
+from perfgate import artifacts
+from perfgate import cli as cli_module
+from perfgate.sweep.virtual_rig import VirtualRig
+from tests.unit.planted import ROOT
+
+pytestmark = pytest.mark.unit
+
+FEW = ("--concurrency", "16,64,128,160,192,256")
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """A suite in a temporary folder, which is where the command is run."""
+    for name in ("points.toml", "policy.toml"):
+        shutil.copy(ROOT / name, tmp_path / name)
+    shutil.copytree(ROOT / "hardware", tmp_path / "hardware")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("perfgate.targets.lacks", lambda *_, **__: ())
+    return tmp_path
+
+
+def sweep(*words, engine="fp8-b192"):
+    """Run the command in this process."""
+    line = ["sweep", "--simulate", "--engine", engine, "--output", "out", *words]
+    return CliRunner().invoke(cli_module.app, line)
+
+
+def refused(monkeypatch, capsys, *words):
+    """What a user's mistake is answered with."""
+    monkeypatch.setattr("sys.argv", ["perfgate", "sweep", "--output", "out", *words])
+    with pytest.raises(SystemExit) as ended:
+        cli_module.main()
+    assert ended.value.code == 2
+    return capsys.readouterr().err
+
+
+def test_the_field_reports_curve_is_reproduced(folder):
+    """Knee within 128-160, 3000 tok/s there under 7 s, and 192 is over the ceiling."""
+    result = sweep("--json", *FEW)
+    (one,) = json.loads(result.stdout)
+    rows = {row["concurrency"]: row for row in one["result"]["rows"]}
+
+    assert 128 <= one["result"]["knee"] <= 160
+    assert rows[160]["throughput_tok_s"] >= 3000
+    assert rows[160]["latency_p95_s"] < 7.0 < rows[192]["latency_p95_s"]
+    assert one["result"]["operating_range"]["high"] == 160
+    assert one["result"]["operating_range"]["limit"] == "memory bandwidth"
+    assert (folder / "out" / artifacts.SWEEP_HTML).exists()
+    assert (folder / "out" / artifacts.CURVE).exists()
+    assert len(list((folder / "out" / artifacts.RECORDS).iterdir())) == 6
+
+
+@pytest.mark.parametrize(
+    ("engine", "concurrency", "floor"),
+    [("fp16-b16", 16, 300), ("fp8-b16", 16, 500), ("fp8-b64", 64, 1493)],
+)
+def test_each_phases_floor_is_met_at_its_knee(folder, engine, concurrency, floor):
+    """The report's phases: the knee is the batch size, and beyond it the batch is full."""
+    words = [str(c) for c in (concurrency // 2, concurrency, 3 * concurrency // 2)]
+    (one,) = json.loads(sweep("--json", "--concurrency", ",".join(words), engine=engine).stdout)
+    rows = {row["concurrency"]: row for row in one["result"]["rows"]}
+
+    assert folder
+    assert one["result"]["knee"] == concurrency
+    assert rows[concurrency]["throughput_tok_s"] >= floor
+    assert one["result"]["operating_range"]["limit"] == "batch full"
+
+
+def test_the_same_command_goes_on_and_a_longer_list_adds_to_it(folder, monkeypatch):
+    """Measured points are taken from the folder, though the command was ended in between."""
+    asked = []
+    measure = VirtualRig.measure
+
+    def counted(rig, point):
+        asked.append(point.workload.concurrency)
+        if point.workload.concurrency == 64 and asked.count(64) == 1:
+            raise KeyboardInterrupt
+        return measure(rig, point)
+
+    monkeypatch.setattr(VirtualRig, "measure", counted)
+    first = sweep("--concurrency", "8,16,64")
+    second = sweep("--concurrency", "8,16,64,128")
+
+    assert folder
+    assert first.exit_code == 130
+    assert "interrupted; run the same command again" in first.stdout
+    assert second.exit_code == 0
+    assert asked == [8, 16, 64, 64, 128]
+
+
+def test_a_folder_of_something_else_is_refused_field_by_field(folder, monkeypatch, capsys):
+    """Another GPU model in the profile: the difference is named, nothing is overwritten."""
+    sweep("--concurrency", "8,16,64")
+    before = (folder / "out" / artifacts.SWEEP).read_bytes()
+    profile = folder / "hardware" / "gb10.toml"
+    profile.write_text(
+        profile.read_text().replace("step_time_factor = 1.0", "step_time_factor = 1.1")
+    )
+    points = folder / "points.toml"
+    points.write_text(
+        points.read_text().replace("kv_cache_tokens = 65536", "kv_cache_tokens = 32768")
+    )
+
+    told = refused(monkeypatch, capsys, "--simulate", "--engine", "fp8-b192")
+
+    assert "serving.kv_cache_tokens is 65536 there, 32768 here" in told
+    assert "profile is" in told
+    assert "Name a new folder" in told
+    assert (folder / "out" / artifacts.SWEEP).read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (("--engine", "fp4-b8"), "--engine: got 'fp4-b8', but it must be one of fp16-b16"),
+        (("--engine", "fp8-b16", "--concurrency", "8,x"), "whole numbers with commas"),
+        (("--engine", "fp8-b16", "--concurrency", "0"), "it must be at least 1"),
+        (("--engine", "fp8-b16", "--minutes", "0"), "--minutes: got 0.0"),
+        (("--engine", "fp8-b16", "--target", "llmapi"), "virtual time"),
+        (("--engine", "fp8-b16", "--triton-url", "grpc://x:1"), "needs no server"),
+        (("--engine", "fp8-b16", "--p95-ceiling", "-1"), "it must be above 0"),
+    ],
+)
+def test_mistakes_are_refused_before_anything_is_measured(folder, monkeypatch, capsys, words, told):
+    """Field, value and rule; no folder is made."""
+    assert told in refused(monkeypatch, capsys, "--simulate", *words)
+    assert not (folder / "out").exists()
+
+
+def test_engines_of_one_folder_are_shown_side_by_side(folder):
+    """A later command for another engine adds to the page."""
+    sweep("--concurrency", "8,16,32", engine="fp8-b16")
+    result = sweep("--concurrency", "8,16,32", engine="fp16-b16")
+    page = (folder / "out" / artifacts.SWEEP_HTML).read_text()
+
+    assert result.exit_code == 0
+    assert "fp16-b16" in page
+    assert "fp8-b16" in page
+    assert (folder / "out" / "curve-fp8-b16.svg").exists()
+
+
+def test_virtual_minutes_are_what_is_budgeted(folder):
+    """The sweep in seconds plans as the one behind a server would: it stops where that would."""
+    assert folder
+    result = sweep("--minutes", "2", "--json")
+
+    (one,) = json.loads(result.stdout)
+    assert "the budget of 2 min is spent" in one["ended"]
