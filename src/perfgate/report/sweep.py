@@ -96,9 +96,12 @@ def _knee(result: Result) -> str:
 def _notes(one: EngineSweep) -> Iterator[str]:
     """What was left out, and why nothing more was measured."""
     yield f"Ended: {one.ended or 'interrupted; run the same command again to go on'}."
+    replaced = {(taken.concurrency, taken.boot) for taken in one.sound}
     for taken in one.taken:
-        for veto in taken.measurement.vetoes:
-            yield f"INVALID {taken.measurement.point.id}: {veto.message}."
+        vetoes = taken.measurement.vetoes
+        if vetoes and (taken.concurrency, taken.boot) not in replaced:
+            said = "; ".join(veto.message for veto in vetoes)
+            yield f"INVALID {taken.measurement.point.id}: {said}."
     for failed in one.failed:
         yield f"Not measured: concurrency {failed.concurrency}: {failed.reason}."
 

@@ -26,7 +26,6 @@ from perfgate.model import Sampling
 _RESOLUTION = 16
 _BEND = 0.01  # of the highest value: a line that is closer than this needs no point between
 _LEAST_ROUND = 15  # requests; four such rounds hold a P95
-_LEAST_WAVES = 2  # a client's requests a round, where 15 would take minutes
 _OVERHEAD_S = 3.0  # prompts, connections, the load's end
 _UNKNOWN_LATENCY_S = 5.0  # before anything is measured
 
@@ -115,14 +114,14 @@ def grid(plan: SweepPlan) -> tuple[int, ...]:
 def sampling_at(plan: SweepPlan, concurrency: int) -> Sampling:
     """How a concurrency is measured: half of its clients' requests a round, and enough for a P95.
 
-    At a concurrency so low that this would take many latencies, each client sends two requests a
+    At a concurrency so low that this would take many latencies, each client sends one request a
     round, and there is no P95. One request a client fills the engine; where requests queue, the
     plan's own ramp lets the queue build up.
     """
     full = concurrency >= plan.max_batch_size
     return Sampling(
         rounds=plan.sampling.rounds,
-        round_requests=max(-(-concurrency // 2), min(_LEAST_ROUND, _LEAST_WAVES * concurrency)),
+        round_requests=max(-(-concurrency // 2), min(_LEAST_ROUND, concurrency)),
         ramp=plan.sampling.ramp if full else 1,
     )
 
