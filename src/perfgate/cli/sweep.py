@@ -55,7 +55,7 @@ def sweep(
     ] = None,
     output: Annotated[
         Path, typer.Option("--output", help="Folder for it; one that is begun is gone on with.")
-    ] = Path("sweep"),
+    ] = Path("artifacts/sweep"),
     json: Annotated[bool, typer.Option("--json", help="Print JSON for a machine to read.")] = False,
 ) -> None:
     """Measure engines over concurrency: the curve, its knee, and the range to run at and why.

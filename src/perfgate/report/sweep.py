@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from textwrap import wrap
 
 from perfgate.hardware import HardwareProfile
 from perfgate.measure.bands import Band
@@ -19,6 +20,7 @@ COLUMNS = (
 )
 _VIRTUAL_NOTE = "No server ran: the simulated engine was stepped in virtual time."
 _NONE = "-"
+_WIDTH = 106  # the table is as wide
 
 
 def sweep_text(content: SweepFile) -> str:
@@ -77,10 +79,10 @@ def _lines(content: SweepFile) -> Iterator[str]:
         if one.result is not None:
             yield from aligned(COLUMNS, [_cells(row) for row in one.result.rows])
             yield ""
-            yield one.result.sentence
-            yield _knee(one.result)
-            yield one.result.bands
-        yield from _notes(one)
+            for said in (one.result.sentence, _knee(one.result), one.result.bands):
+                yield from wrap(said, _WIDTH, subsequent_indent="  ")
+        for note in _notes(one):
+            yield from wrap(note, _WIDTH, subsequent_indent="  ")
 
 
 def _load(one: EngineSweep) -> str:

@@ -42,17 +42,23 @@ def virtual_load(
     that cannot be simulated.
     """
     load, sampling = point.workload, point.sampling
-    watch = _Samples()
-    ramp = sampling.ramp * load.concurrency
-    # A whole batch may end in one iteration, and a mark lies after all that end with its request.
+    needed = sampling.ramp * load.concurrency + sampling.rounds * sampling.round_requests
     batch = min(load.concurrency, point.engine.max_batch_size)
-    requests = ramp + sampling.rounds * sampling.round_requests + (sampling.rounds + 1) * batch
-    run = simulate(point.engine, point.serving, load, profile, requests=requests, watch=watch)
+    # A mark lies after all requests that end in its iteration: seldom more than a few, at most a
+    # whole batch, and then at every mark.
+    for slack in (batch, (sampling.rounds + 1) * batch):
+        watch = _Samples()
+        run = simulate(
+            point.engine, point.serving, load, profile, requests=needed + slack, watch=watch
+        )
+        marks = _marks(run, point)
+        if len(marks) > sampling.rounds:
+            break
     return LoadRun(
         point=point,
         fingerprint=fingerprint,
         started_at=started_at,
-        marks_ns=_marks(run, ramp, point),
+        marks_ns=marks,
         records=run.records,
         audit=_NO_CLIENT,
         telemetry=Telemetry(
@@ -89,13 +95,15 @@ def virtual_fingerprint(
     )
 
 
-def _marks(run: VirtualRun, ramp: int, point: OperatingPoint) -> tuple[int, ...]:
-    """When the ramp and each round were over, by the requests that had ended."""
+def _marks(run: VirtualRun, point: OperatingPoint) -> tuple[int, ...]:
+    """When the ramp and each round were over, as far as the run goes."""
+    sampling = point.sampling
     ended = sorted(one.finished_ns for one in run.records if one.status is RequestStatus.OK)
-    marks = [ended[ramp - 1]]
-    for _ in range(point.sampling.rounds):
-        before = bisect_right(ended, marks[-1])
-        marks.append(ended[before + point.sampling.round_requests - 1])
+    marks = [ended[sampling.ramp * point.workload.concurrency - 1]]
+    for _ in range(sampling.rounds):
+        last = bisect_right(ended, marks[-1]) + sampling.round_requests - 1
+        if last < len(ended):
+            marks.append(ended[last])
     return tuple(marks)
 
 
