@@ -6,8 +6,11 @@ import pytest
 
 from perfgate.report.html import render_html
 from perfgate.report.plots import curve_svg
+from perfgate.report.sweep import sweep_html
 from tests.browser.chromium import chromium
 from tests.unit import report_samples as samples
+from tests.unit.sim_samples import gb10
+from tests.unit.sweep_samples import a_sweep_file
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 
@@ -28,6 +31,8 @@ def reports(tmp_path_factory):
     folder = tmp_path_factory.mktemp("reports")
     for name, sample in samples.ALL.items():
         (folder / f"{name}.html").write_text(render_html(sample()), encoding="utf-8")
+    swept = sweep_html(a_sweep_file(), gb10())
+    (folder / "concurrencies.html").write_text(swept, encoding="utf-8")
     (folder / "million.html").write_text(render_html(samples.million()), encoding="utf-8")
     (folder / "curve.svg").write_text(curve_svg(samples.passing().curve), encoding="utf-8")
     return folder

@@ -60,9 +60,9 @@ CONTRASTS = """
 """
 
 
-@pytest.fixture(params=samples.ALL)
+@pytest.fixture(params=[*samples.ALL, "concurrencies"])
 def sample(request, reports):
-    """The file of each sample report."""
+    """The file of each sample report, and that of a sweep's page."""
     return reports / f"{request.param}.html"
 
 

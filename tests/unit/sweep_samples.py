@@ -4,10 +4,13 @@ from contextlib import contextmanager
 from dataclasses import replace
 
 from perfgate.errors import LoadError
-from perfgate.model import ResourceUse, Sampling
+from perfgate.model import ResourceUse, Sampling, Veto
 from perfgate.sweep.choice import Next, Seen, SweepPlan, next_choice
+from perfgate.sweep.content import SweepFile
+from perfgate.sweep.result import result_of
 from perfgate.sweep.run import Means, begun, run_sweep
-from tests.unit.factories import a_claim, a_distribution, a_measurement, a_point
+from tests.unit.factories import a_claim, a_distribution, a_measurement, a_point, a_run_info
+from tests.unit.sim_samples import gb10
 
 SAMPLING = Sampling(rounds=4, round_requests=80, ramp=2)
 
@@ -113,3 +116,18 @@ def a_sweep(rigs, plan=None, *, earlier=None, boots=1):
     point = replace(a_point(claim=a_claim(floor_tok_s=None)), gated=False)
     run_sweep(earlier or begun(point, plan), plan, rigs.means(), boots=boots)
     return rigs.stored[-1]
+
+
+def a_sweep_file(*, virtual=False):
+    """A finished sweep of two engines, with a disturbed and a broken concurrency."""
+    veto = Veto(rule="client-cpu", message="the <b>client</b> was slow")
+    sweep = a_sweep(Rigs(vetoed={64: (veto,)}, broken={256}), a_plan(budget_s=1e9))
+    sweep = replace(sweep, result=result_of(sweep, gb10()))
+    if virtual:
+        first = sweep.taken[0]
+        known = replace(first.measurement.fingerprint, identity={"clock": "virtual"})
+        found = replace(first.measurement, fingerprint=known)
+        sweep = replace(sweep, taken=(replace(first, measurement=found), *sweep.taken[1:]))
+    engine = replace(sweep.point.engine, max_batch_size=64)
+    small = replace(sweep, point=replace(sweep.point, engine=engine))
+    return SweepFile(run=a_run_info(), engines=(sweep, small))

@@ -4,37 +4,16 @@ from dataclasses import replace
 
 import pytest
 
-from perfgate.model import Veto
 from perfgate.report.sweep import sweep_html, sweep_svg, sweep_text
-from perfgate.sweep.content import SweepFile
-from perfgate.sweep.result import result_of
-from tests.unit.factories import a_run_info
 from tests.unit.sim_samples import gb10
-from tests.unit.sweep_samples import Rigs, a_plan, a_sweep
+from tests.unit.sweep_samples import a_sweep_file
 
 pytestmark = pytest.mark.unit
-
-VETO = (Veto(rule="client-cpu", message="the <b>client</b> was slow"),)
-
-
-def a_file(*, rigs=None, virtual=False):
-    """A finished sweep of two engines, with a disturbed and a broken concurrency."""
-    sweep = a_sweep(rigs or Rigs(vetoed={64: VETO}, broken={256}), a_plan(budget_s=1e9))
-    sweep = replace(sweep, result=result_of(sweep, gb10()))
-    if virtual:
-        first = sweep.taken[0]
-        known = replace(first.measurement.fingerprint, identity={"clock": "virtual"})
-        found = replace(first.measurement, fingerprint=known)
-        sweep = replace(sweep, taken=(replace(first, measurement=found), *sweep.taken[1:]))
-    small = replace(
-        sweep, point=replace(sweep.point, engine=replace(sweep.point.engine, max_batch_size=64))
-    )
-    return SweepFile(run=a_run_info(), engines=(sweep, small))
 
 
 def test_the_terminal_gets_table_sentence_knee_and_what_the_band_is():
     """In this order, and SIMULATED on top."""
-    lines = sweep_text(a_file()).splitlines()
+    lines = sweep_text(a_sweep_file()).splitlines()
 
     assert lines[0].startswith("SIMULATED gb10")
     assert any(line.split()[:2] == ["160", "3030"] for line in lines)
@@ -46,7 +25,7 @@ def test_the_terminal_gets_table_sentence_knee_and_what_the_band_is():
 
 def test_what_could_not_be_used_is_told():
     """A vetoed and a broken concurrency are named with their reasons, never left out in silence."""
-    text = sweep_text(a_file())
+    text = sweep_text(a_sweep_file())
 
     assert "INVALID fp8-b192-c64: the <b>client</b> was slow" in text
     assert "Not measured: concurrency 256: every stream was reset" in text
@@ -54,7 +33,7 @@ def test_what_could_not_be_used_is_told():
 
 def test_an_interrupted_sweep_says_how_to_go_on():
     """It is not taken for a whole one."""
-    content = a_file()
+    content = a_sweep_file()
     cut = replace(content, engines=(replace(content.engines[0], ended=""),))
 
     assert "interrupted; run the same command again" in sweep_text(cut)
@@ -62,16 +41,16 @@ def test_an_interrupted_sweep_says_how_to_go_on():
 
 def test_virtual_time_says_that_no_server_ran():
     """In the terminal and on the page."""
-    content = a_file(virtual=True)
+    content = a_sweep_file(virtual=True)
 
     assert "No server ran" in sweep_text(content)
     assert "No server ran" in sweep_html(content, gb10())
-    assert "No server ran" not in sweep_text(a_file())
+    assert "No server ran" not in sweep_text(a_sweep_file())
 
 
 def test_the_page_escapes_loads_nothing_and_draws_each_engine():
     """One file, every string of the run escaped, two drawings an engine with ids of their own."""
-    page = sweep_html(a_file(), gb10())
+    page = sweep_html(a_sweep_file(), gb10())
 
     assert "<b>client</b>" not in page
     assert "&lt;b&gt;client" in page
@@ -85,7 +64,7 @@ def test_the_page_escapes_loads_nothing_and_draws_each_engine():
 
 def test_bands_are_drawn():
     """Each throughput has its whisker, and the legend says what it is."""
-    content = a_file()
+    content = a_sweep_file()
     drawing = sweep_svg(content.engines[0], content.engines[0].result, gb10())
 
     assert drawing.count('class="band"') >= 3 * len(content.engines[0].result.rows)

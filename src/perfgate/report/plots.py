@@ -243,10 +243,12 @@ def _knee(curve: Curve, frame: _Frame) -> Markup:
 
 
 def _legend(title: str, entries: Iterable[tuple[str, str]], y: float, width: int) -> Markup:
-    """The panel's title, then its line styles beside it, or below it where the page is narrow."""
+    """The panel's title, then its line styles beside it, or in rows below it on a narrow page."""
     at, row = (len(title) * svg.GLYPH_PX + 34, y) if width > NARROW else (0.0, y + 19)
     parts = [svg.text(0, y, title, class_="strong")]
     for class_, name in entries:
+        if at and at + 28 + len(name) * svg.GLYPH_PX > width:
+            at, row = 0.0, row + 17
         parts += [_sample(class_, at, row - 4), svg.text(at + 28, row, name)]
         at += 44 + len(name) * svg.GLYPH_PX
     return svg.group(parts)
