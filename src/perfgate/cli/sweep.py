@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
-import time
 from pathlib import Path
 from typing import Annotated
 
@@ -66,7 +66,12 @@ def sweep(
     setting = _setting(target, triton_url, output, virtual=simulate)
     job = SweepJob(
         setting,
-        progress=TerminalProgress(sys.stderr, (), live=sys.stderr.isatty(), clock=time.monotonic),
+        progress=TerminalProgress(
+            sys.stderr,
+            (),
+            width=shutil.get_terminal_size().columns,
+            live=sys.stderr.isatty(),
+        ),
         engines=engine,
         concurrencies=_numbers(concurrency),
         budget_s=60 * minutes,

@@ -14,7 +14,7 @@ more than two rounds of one of them do.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
@@ -119,8 +119,8 @@ def sampling_at(plan: SweepPlan, concurrency: int) -> Sampling:
     plan's own ramp lets the queue build up.
     """
     full = concurrency >= plan.max_batch_size
-    return Sampling(
-        rounds=plan.sampling.rounds,
+    return replace(
+        plan.sampling,
         round_requests=max(-(-concurrency // 2), min(_LEAST_ROUND, concurrency)),
         ramp=plan.sampling.ramp if full else 1,
     )
