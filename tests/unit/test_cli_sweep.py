@@ -8,6 +8,7 @@ from typer.testing import CliRunner
 
 from perfgate import artifacts
 from perfgate import cli as cli_module
+from perfgate.errors import ServerError
 from perfgate.sweep.virtual_rig import VirtualRig
 from tests.unit.planted import ROOT
 
@@ -145,6 +146,22 @@ def test_engines_of_one_folder_are_shown_side_by_side(folder):
     assert "fp16-b16" in page
     assert "fp8-b16" in page
     assert (folder / "out" / "curve-fp8-b16.svg").exists()
+
+
+def test_an_engine_that_cannot_be_served_leaves_the_others_on_the_page(folder, monkeypatch):
+    """The first engine's curve is there, though the second ended in an error."""
+    measure = VirtualRig.measure
+
+    def broken(rig, point):
+        if point.engine.name == "fp16-b16":
+            raise ServerError("Triton died")
+        return measure(rig, point)
+
+    monkeypatch.setattr(VirtualRig, "measure", broken)
+    result = sweep("--engine", "fp16-b16", "--concurrency", "8,16,24", engine="fp8-b16")
+
+    assert str(result.exception) == "Triton died"
+    assert "fp8-b16" in (folder / "out" / artifacts.SWEEP_HTML).read_text()
 
 
 def test_virtual_minutes_are_what_is_budgeted(folder):

@@ -82,11 +82,13 @@ class SweepJob:
     def run(self) -> bool:
         """Measure what is left; False if Ctrl-C or SIGTERM ended it before that."""
         finished = False
-        with until_told_to_stop():
-            for name, plan in self._plans.items():
-                run_sweep(self._sweeps[name], plan, self._means(name), boots=self._boots)
-            finished = True
-        self._render()
+        try:
+            with until_told_to_stop():
+                for name, plan in self._plans.items():
+                    run_sweep(self._sweeps[name], plan, self._means(name), boots=self._boots)
+                finished = True
+        finally:
+            self._render()  # of what there is, whatever ended it
         return finished
 
     def _go_on(self) -> None:
