@@ -73,13 +73,14 @@ def test_a_straight_stretch_gets_no_point():
     assert not [c for c in concurrencies(seen) if c > 96 and c != 128]
 
 
-def test_a_bend_away_from_knee_and_ceiling_is_measured():
-    """A kink low on the curve is found by the line that misses it."""
+@pytest.mark.parametrize("factors", [(0.25, 1), (1, 4)], ids=["throughput", "latency"])
+def test_a_bend_away_from_knee_and_ceiling_is_measured(factors):
+    """A kink of either, low on the curve, is found by the line that misses it."""
 
     def kinked(concurrency):
-        slow = 4.0 if concurrency <= 40 else 1.0  # a batching bug below 40, say
         throughput, latency = curve(concurrency)
-        return throughput / slow, latency * slow
+        slow, late = factors if concurrency <= 40 else (1, 1)  # a bug of small batches, say
+        return throughput * slow, latency * late
 
     seen, _ = swept(a_plan(ceiling_p95_s=None, budget_s=1e9), of=kinked)
 
