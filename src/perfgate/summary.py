@@ -12,7 +12,7 @@ import pytest
 from perfgate import baselines, codec
 from perfgate.artifacts import REPORT_HTML
 from perfgate.gate import unmeasured
-from perfgate.model import Cell, Judgement, Measurement, RunInfo
+from perfgate.model import Cell, Judgement, Measurement
 from perfgate.provenance import wall_clock
 from perfgate.publish import compose, render, store
 from perfgate.report.content import Report
@@ -94,7 +94,11 @@ class Summary:
         missing = {one.point: one.reason for one in self._all(Unmeasured)}
         comparisons = {one.id: one for one in setting.suite.comparisons}
         return Results(
-            info=self._info(setting),
+            info=run_info(
+                setting,
+                started_at=self._started_at,
+                duration_s=time.monotonic() - self._started,
+            ),
             policy=setting.suite.policy,
             measurements=self._all(Measurement),
             judgements=(
@@ -104,11 +108,6 @@ class Summary:
             comparisons=tuple(comparisons[j.point] for j in judgements if j.point in comparisons),
             compared=tuple(one for one in judgements if one.point in comparisons),
             unmeasured=missing,
-        )
-
-    def _info(self, setting: Setting) -> RunInfo:
-        return run_info(
-            setting, started_at=self._started_at, duration_s=time.monotonic() - self._started
         )
 
     def _cells(self, setting: Setting) -> dict[str, Cell]:

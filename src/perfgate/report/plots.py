@@ -20,7 +20,7 @@ from perfgate.report.sentences import between, described
 WIDE, NARROW = 880, 350
 _LEFT, _RIGHT = 46, 44
 _STRIP = 40  # above a panel: the bracket of the operating range and the knee's name
-_ON_WHITE = (
+ON_WHITE = (
     "--paper:#fff;--ink:#1b1f24;--ink-soft:#57606a;--hairline:#e6e8eb;--axis:#8c959f;"
     "--range:#eaf3ec;--range-ink:#2f7d4f;--blue:#0067a8;--orange:#c2410c;--amber:#d99100;--purple:#7a3ea8"
 )
@@ -29,7 +29,7 @@ _ON_WHITE = (
 def curve_svg(curve: Curve) -> str:
     """The curve as a file of its own, in colours that suit white paper."""
     css = files("perfgate.report").joinpath("templates/chart.css").read_text(encoding="utf-8")
-    style = svg.element("style", Markup(f"svg{{{_ON_WHITE};background:#fff}}{css}"))  # noqa: S704 - our own package data
+    style = svg.element("style", Markup(f"svg{{{ON_WHITE};background:#fff}}{css}"))  # noqa: S704 - our own package data
     return _drawn(curve, WIDE, margin=20, style=style) + "\n"
 
 

@@ -6,22 +6,23 @@ from dataclasses import dataclass
 
 from perfgate.errors import UsageError
 
-_TRUSTED_SHARE = 0.1  # of a step's requests: before that, its own pace says too little
+_TRUSTED_SHARE = 0.1  # of a step's count: before that, its own pace says too little
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
-    """One stretch of work, with the time it is expected to take."""
+    """One stretch of work, with the time it is expected to take, and what it counts."""
 
     name: str
     expected_s: float
+    counts: str = "requests"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Progress:
     """Where a run stands: step `running` (from 0) of the plan, for `step_elapsed_s` so far.
 
-    `completed` and `total` count the running step's requests; `total` is None where it has none.
+    `completed` and `total` count what the running step does; `total` is None where it has no count.
     """
 
     plan: tuple[Step, ...]
@@ -54,13 +55,16 @@ def status_line(progress: Progress, *, width: int = 80) -> str:
 
     For example `[3/9] fp8-b64-c64  412/1024 requests  1:12 gone, about 3:40 left`.
     """
-    requests = "" if progress.total is None else f"  {progress.completed}/{progress.total} requests"
+    step = progress.step
+    count = (
+        "" if progress.total is None else f"  {progress.completed}/{progress.total} {step.counts}"
+    )
     times = f"  {_clock(progress.elapsed_s)} gone, {_left(progress)}"
-    room = width - len(_counter(progress)) - len(requests) - len(times)
-    name = progress.step.name
+    room = width - len(_counter(progress)) - len(count) - len(times)
+    name = step.name
     if len(name) > room:
         name = name[: max(room - 2, 0)] + ".."
-    return f"{_counter(progress)}{name}{requests}{times}"[:width]
+    return f"{_counter(progress)}{name}{count}{times}"[:width]
 
 
 def start_line(progress: Progress) -> str:
@@ -72,7 +76,7 @@ def start_line(progress: Progress) -> str:
 
 def end_line(progress: Progress) -> str:
     """The plain line at a step's end, for logs."""
-    requests = "" if progress.total is None else f", {progress.completed} requests"
+    requests = "" if progress.total is None else f", {progress.completed} {progress.step.counts}"
     took = f"done in {_clock(progress.step_elapsed_s)}"
     return f"{_counter(progress)}{progress.step.name}: {took}{requests}"
 

@@ -1,0 +1,1 @@
+"""A search through engine and scheduler settings for throughput under a P95 ceiling."""
