@@ -10,6 +10,7 @@ import msgspec
 
 from perfgate import codec
 from perfgate.errors import RecordsError
+from perfgate.explore.findings import Exploration
 from perfgate.model import Baseline, Comparison, Judgement, Measurement, Policy, RunInfo
 from perfgate.sweep.content import SweepFile
 
@@ -94,6 +95,7 @@ def schemas() -> dict[str, bytes]:
         "verdicts.schema.json": _schema(VerdictsFile),
         "baseline.schema.json": _schema(Baseline),
         "sweep.schema.json": _schema(SweepFile),
+        "explore.schema.json": _schema(Exploration),
     }
 
 

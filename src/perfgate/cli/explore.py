@@ -30,7 +30,7 @@ from perfgate.setting import Setting, settle
 from perfgate.targets import AUTO
 from perfgate.terminal import TerminalProgress
 
-VIRTUAL_TRIALS, LIVE_TRIALS = 600, 12
+VIRTUAL_CANDIDATES, LIVE_CANDIDATES = 150, 8
 
 
 def register(app: typer.Typer) -> None:
@@ -50,11 +50,11 @@ def explore_command(
         float | None, typer.Option("--ceiling", help="P95 in s (default: the point's claim).")
     ] = None,
     target: Annotated[str, typer.Option("--target", help="As for pytest.")] = AUTO,
-    trials: Annotated[
+    candidates: Annotated[
         int | None,
         typer.Option(
-            "--trials",
-            help=f"Settings to try (default: {VIRTUAL_TRIALS}; {LIVE_TRIALS} if each is measured).",
+            "--candidates",
+            help=f"Settings to try (default {VIRTUAL_CANDIDATES}, {LIVE_CANDIDATES} if measured).",
         ),
     ] = None,
     minutes: Annotated[float, typer.Option("--minutes", help="What all of it may take.")] = 20.0,
@@ -72,8 +72,9 @@ def explore_command(
         Path.cwd(), target=target, url=None, require_hardware=False, artifacts=output.resolve()
     )
     started = time.monotonic()
-    usual = LIVE_TRIALS if setting.profile.simulation is None else VIRTUAL_TRIALS
-    budget = Budget(trials=usual if trials is None else trials, minutes=minutes, confirm=confirm)
+    usual = LIVE_CANDIDATES if setting.profile.simulation is None else VIRTUAL_CANDIDATES
+    wanted = usual if candidates is None else candidates
+    budget = Budget(candidates=wanted, minutes=minutes, confirm=confirm)
     task = _task(setting, setting.suite.point(point), ceiling, budget, seed)
     started_at = wall_clock()
     try:
@@ -122,7 +123,7 @@ def _task(
         if not (math.isfinite(value) and value > 0):
             raise UsageError(name, value, "it must be above 0")
     for name, number, least in (
-        ("--trials", budget.trials, 1),
+        ("--candidates", budget.candidates, 1),
         ("--confirm", budget.confirm, 0),
         ("--seed", seed, 0),
     ):

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from perfgate import codec
 from perfgate.explore.limits import Decomposition, Limit
-from perfgate.explore.space import Range
+from perfgate.explore.space import Range, Settings
 from perfgate.explore.trials import Effect, Goal, Outcome, Trial
 from perfgate.model import OperatingPoint, RunInfo, Veto
 
@@ -22,18 +22,18 @@ POINTS = "explore.toml"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Budget:
-    """What a search may spend: trials and minutes in all, and points measured at the end."""
+    """What a search may spend: candidates and minutes in all, and points measured at the end."""
 
-    trials: int
+    candidates: int
     minutes: float
     confirm: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Spent:
-    """What it did spend; `earlier` of the trials come from sessions before this one."""
+    """What it did spend; `earlier` of the candidates come from sessions before this one."""
 
-    trials: int
+    candidates: int
     earlier: int
     search_s: float
     confirm_s: float
@@ -91,6 +91,7 @@ class Exploration:
     run: RunInfo
     virtual: bool
     start: OperatingPoint
+    start_settings: Settings
     start_outcome: Outcome | None
     goal: Goal
     seed: int

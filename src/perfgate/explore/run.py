@@ -37,6 +37,7 @@ from perfgate.rig import Observer, Rig
 from perfgate.sim.report import SWEEP_CONCURRENCIES, simulate_point
 from perfgate.terminal import BOOT_S
 
+VIRTUAL_TRIES, LIVE_TRIES = 6, 2
 VIRTUAL_TRIAL_S = 0.3
 SEARCH, AFTER, CONFIRM = "search settings", "ask what mattered", "measure the front-runners"
 TRIALS = "trials"
@@ -80,8 +81,14 @@ def explore(
     that is interrupted has lost nothing: called again, it goes on.
     """
     started = clock()
-    search = Search(folder, task.space, task.goal, seed=task.seed)
-    earlier = len(search.trials)
+    search = Search(
+        folder,
+        task.space,
+        task.goal,
+        seed=task.seed,
+        tries=VIRTUAL_TRIES if task.virtual else LIVE_TRIES,
+    )
+    earlier = search.candidates
     deadline = started + 60 * task.budget.minutes
     observer = observe(_plan(task, earlier))
     with nullcontext() if task.virtual else open_rig(folder / TRIALS, observer) as rig:
@@ -89,7 +96,7 @@ def explore(
         _search(
             search,
             evaluate,
-            trials=task.budget.trials,
+            candidates=task.budget.candidates,
             observer=observer,
             in_time=lambda: clock() <= deadline - _reserved_s(task),
         )
@@ -102,18 +109,20 @@ def explore(
         rig_of=lambda plan: open_rig(folder, observe(plan)),
         in_time=lambda seconds: clock() + seconds <= deadline,
     )
-    best = next(iter(chosen.front_runners(search.trials, task.goal, 1)), None)
-    start = search.trials[0]
+    best = chosen.fastest(search.trials, task.goal)
+    as_it_is = task.space.settings_of(task.space.start)
+    start = next((one for one in search.trials if one.settings == as_it_is), None)
     return Exploration(
         run=info(),
         virtual=task.virtual,
         start=task.space.start,
-        start_outcome=start.outcome,
+        start_settings=as_it_is,
+        start_outcome=start.outcome if start else None,
         goal=task.goal,
         seed=task.seed,
         budget=task.budget,
         spent=Spent(
-            trials=len(search.trials),
+            candidates=search.candidates,
             earlier=earlier,
             search_s=round(searched - started, 1),
             confirm_s=round(clock() - searched, 1),
@@ -139,12 +148,12 @@ def _search(
     search: Search,
     evaluate: Evaluate,
     *,
-    trials: int,
+    candidates: int,
     observer: Observer,
     in_time: Callable[[], bool],
 ) -> None:
-    """Try candidates until there are `trials` or no time is left; one at least."""
-    left = trials - len(search.trials)
+    """Try candidates until there are so many or no time is left; one at least."""
+    left = candidates - search.candidates
     observer.begin(SEARCH)
     for done in range(left):
         if done and not in_time():
@@ -212,20 +221,18 @@ class _Asked:
 def _ask(task: Task, search: Search, evaluate: Evaluate, observer: Observer) -> _Asked:
     space, goal = task.space, task.goal
     start = space.settings_of(space.start)
-    best = next(iter(chosen.front_runners(search.trials, goal, 1)), None)
+    best = chosen.fastest(search.trials, goal)
     observer.begin(AFTER)
-    swept = {"as it is": start}
-    if best is not None:
+    swept, points = {"as it is": start}, [space.start]
+    if best is not None and best.settings != start:
         static = replace(best.settings, batching=BatchingStrategy.STATIC)
         swept |= {"best": best.settings, "best, static batching": static}
+        points.append(space.point(best.settings))
     asked = _Asked(
         sweeps=tuple(_sweep(name, one, goal, evaluate) for name, one in swept.items()),
         effects=chosen.effects(best, goal, evaluate) if best else (),
         limits=limits(space.profile, space.start, goal.ceiling_p95_s, most=_MOST_IN_FLIGHT),
-        decompositions=tuple(
-            decompose(space.profile, point)
-            for point in (space.start, *([space.point(best.settings)] if best else []))
-        ),
+        decompositions=tuple(decompose(space.profile, one) for one in points),
     )
     observer.end()
     return asked
@@ -300,11 +307,11 @@ def _stored(folder: Path, point: OperatingPoint, policy: Policy) -> Measurement 
 
 
 def _plan(task: Task, earlier: int) -> tuple[Step, ...]:
-    left = task.budget.trials - earlier
-    each = VIRTUAL_TRIAL_S if task.virtual else _LIVE_TRIAL_S
+    left = task.budget.candidates - earlier
+    each = VIRTUAL_TRIES * VIRTUAL_TRIAL_S if task.virtual else LIVE_TRIES * _LIVE_TRIAL_S
     limit = 60 * task.budget.minutes - _reserved_s(task)
-    search = Step(name=SEARCH, expected_s=max(min(left * each, limit), 0.0), counts="settings")
-    later = [Step(name=AFTER, expected_s=100 * VIRTUAL_TRIAL_S)] if task.virtual else []
+    search = Step(name=SEARCH, expected_s=max(min(left * each, limit), 0.0), counts="candidates")
+    later = [Step(name=AFTER, expected_s=120 * VIRTUAL_TRIAL_S)] if task.virtual else []
     return (search, *later, Step(name=CONFIRM, expected_s=_reserved_s(task)))
 
 

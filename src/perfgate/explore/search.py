@@ -1,169 +1,161 @@
 """The search itself, on Optuna: seeded, kept in a journal, resumed where it was stopped.
 
-Each candidate is proposed by a sampler that knows nothing but the seed and the finished trials, so
-that a search that was interrupted goes on as if it had not been.
+Optuna proposes settings without a concurrency. Each candidate is then tried at rising or falling
+concurrency until the highest one under the ceiling is known (`climb`): what a setting is worth
+would otherwise drown in what one client more is worth.
+
+Each candidate is proposed by a sampler that knows nothing but the seed and the finished candidates,
+so that a search that was interrupted goes on as if it had not been.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+import warnings
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from perfgate import codec
 from perfgate.errors import MissingRequirementError, UsageError
 from perfgate.explore.space import Range, Space
-from perfgate.explore.trials import Evaluate, Goal, Outcome, Trial, tried
+from perfgate.explore.trials import Evaluate, Goal, Trial, climb, fastest, nearest
 
 if TYPE_CHECKING:
     import optuna
 
-JOURNAL = "trials.journal"
+JOURNAL = "candidates.journal"
 
-_STUDIES = {"fastest": ("maximize",), "front": ("maximize", "minimize")}
-_TURN = 4
-_RANDOM_TRIALS = 40
+_STUDY = "explore"
+_RANDOM_CANDIDATES = 30
 _LEAST_FOR_IMPORTANCE = 40
 _SEED_STRIDE = 1_000_003
-_NUMBER, _OUTCOME, _FAILURE, _ASKED = "number", "outcome", "failure", "asked"
+_TRIALS, _ASKED = "trials", "asked"
 
 
 class Search:
     """A search of one space for one goal, in one folder; opening it again goes on with it.
 
-    Three trials in four look for the highest throughput that meets the goal, the fourth for the
-    front of throughput and P95. Raises MissingRequirementError without Optuna, UsageError for a
-    folder that holds another search.
+    A candidate is tried at `tries` concurrencies at most. Raises MissingRequirementError without
+    Optuna, UsageError for a folder that holds another search.
     """
 
-    def __init__(self, folder: Path, space: Space, goal: Goal, *, seed: int) -> None:
-        self._optuna = _optuna()
+    def __init__(self, folder: Path, space: Space, goal: Goal, *, seed: int, tries: int) -> None:
+        self._optuna = optuna = _optuna()
         self._space = space
         self._goal = goal
         self._seed = seed
+        self._tries = tries
         folder.mkdir(parents=True, exist_ok=True)
         journal = folder / JOURNAL
         _drop_half_a_line(journal)
-        optuna = self._optuna
         storage = optuna.storages.JournalStorage(
             optuna.storages.journal.JournalFileBackend(str(journal))
         )
-        self._studies = [
-            optuna.create_study(
-                study_name=name, storage=storage, directions=directions, load_if_exists=True
-            )
-            for name, directions in _STUDIES.items()
-        ]
+        self._study: optuna.Study = optuna.create_study(
+            study_name=_STUDY, storage=storage, direction="maximize", load_if_exists=True
+        )
         self._require_same_search(folder)
         self._forget_interrupted()
 
     @property
-    def trials(self) -> tuple[Trial, ...]:
-        """The finished trials, in the order in which they were tried."""
-        done = [trial for study in self._studies for trial in _finished(study)]
-        ordered = sorted(done, key=lambda trial: trial.user_attrs[_NUMBER])
-        return tuple(self._trial(one) for one in ordered)
+    def candidates(self) -> int:
+        """How many candidates have been tried."""
+        return len(self._finished())
 
-    def step(self, evaluate: Evaluate) -> Trial:
+    @property
+    def trials(self) -> tuple[Trial, ...]:
+        """Every trial of every candidate, numbered in the order in which they were made."""
+        stored = [trial for one in self._finished() for trial in _stored(one)]
+        return tuple(replace(trial, number=number) for number, trial in enumerate(stored))
+
+    def step(self, evaluate: Evaluate) -> None:
         """Propose a candidate, try it, and keep what came of it."""
-        number = sum(len(_finished(study)) for study in self._studies)
-        study = self._studies[number % _TURN == _TURN - 1]
+        study, space, number = self._study, self._space, self.candidates
         study.sampler = self._sampler(number)
         if not number:
-            self._enqueue_start(study)
+            self._enqueue_start()
         asked = study.ask()
-        settings = self._space.settings(_suggested(asked, self._space.ranges))
-        trial = tried(number, settings, evaluate)
-        asked.set_user_attr(_NUMBER, number)
-        if trial.outcome is None:
-            asked.set_user_attr(_FAILURE, trial.failure)
+        values = {name: _suggest(asked, name, one) for name, one in space.ranges.items()}
+        trials = climb(
+            lambda concurrency: space.settings(values, concurrency),
+            self._goal,
+            evaluate,
+            first=space.start.workload.concurrency,
+            tries=self._tries,
+        )
+        asked.set_user_attr(_TRIALS, codec.to_json(trials).decode())
+        best = nearest(trials, self._goal)
+        if best is None or best.outcome is None:
             study.tell(asked, state=self._optuna.trial.TrialState.FAIL)
-            return trial
-        for name, excess in self._goal.excess(trial.outcome).items():
+            return
+        for name, excess in self._goal.excess(best.outcome).items():
             asked.set_constraint(name, excess)
-        asked.set_user_attr(_OUTCOME, codec.to_json(trial.outcome).decode())
-        reached = (trial.outcome.throughput_tok_s, trial.outcome.latency_p95_s)
-        study.tell(asked, reached[: len(study.directions)])
-        return trial
+        study.tell(asked, best.outcome.throughput_tok_s)
 
     def importance(self) -> dict[str, float]:
-        """How much each searched value decides whether a trial is among the best tenth.
+        """How much each searched value decides whether a candidate is among the best tenth.
 
-        By PED-ANOVA over the trials that looked for the fastest; shares add up to 1. Watanabe,
-        Bansal and Hutter, "PED-ANOVA: Efficiently Quantifying Hyperparameter Importance in
-        Arbitrary Subspaces", IJCAI 2023. Empty under forty trials, which hold no tenth.
+        By PED-ANOVA; shares add up to 1. Watanabe, Bansal and Hutter, "PED-ANOVA: Efficiently
+        Quantifying Hyperparameter Importance in Arbitrary Subspaces", IJCAI 2023. Empty under
+        forty candidates, whose best tenth says nothing.
         """
-        study, goal = self._studies[0], self._goal
-
-        def cost(trial: optuna.trial.FrozenTrial) -> float:
-            outcome = _outcome(trial)
-            worst = max(goal.excess(outcome).values())
-            return worst if worst > 0 else -outcome.throughput_tok_s
-
-        complete = [one for one in _finished(study) if _OUTCOME in one.user_attrs]
+        complete = self._study.get_trials(
+            deepcopy=False, states=(self._optuna.trial.TrialState.COMPLETE,)
+        )
         if len(complete) < _LEAST_FOR_IMPORTANCE:
             return {}
-        found = self._optuna.importance.get_param_importances(study, target=cost)
+        with warnings.catch_warnings():
+            # It reminds that a low target is good, which is what a cost is.
+            warnings.simplefilter("ignore", UserWarning)
+            found = self._optuna.importance.get_param_importances(self._study, target=self._cost)
         return {name: float(share) for name, share in found.items()}
 
-    def _enqueue_start(self, study: optuna.Study) -> None:
+    def _cost(self, candidate: optuna.trial.FrozenTrial) -> float:
+        best = fastest(_stored(candidate), self._goal)
+        return -best.outcome.throughput_tok_s if best and best.outcome else 0.0
+
+    def _enqueue_start(self) -> None:
         """Let the search begin with the point as it is served today, if its ranges hold that."""
         space = self._space
         start = space.values(space.settings_of(space.start))
         if all(one.holds(start[name]) for name, one in space.ranges.items()):
-            study.enqueue_trial(start, skip_if_exists=True)
+            waiting = self._optuna.trial.TrialState.WAITING
+            if not self._study.get_trials(deepcopy=False, states=(waiting,)):
+                self._study.enqueue_trial(start)
 
     def _sampler(self, number: int) -> optuna.samplers.BaseSampler:
         seed = self._seed * _SEED_STRIDE + number
         sampler: optuna.samplers.BaseSampler = self._optuna.samplers.TPESampler(
-            seed=seed, n_startup_trials=_RANDOM_TRIALS
+            seed=seed, n_startup_trials=_RANDOM_CANDIDATES
         )
         return sampler
 
-    def _trial(self, stored: optuna.trial.FrozenTrial) -> Trial:
-        return Trial(
-            number=stored.user_attrs[_NUMBER],
-            settings=self._space.settings(stored.params),
-            outcome=_outcome(stored) if _OUTCOME in stored.user_attrs else None,
-            failure=stored.user_attrs.get(_FAILURE, ""),
-        )
+    def _finished(self) -> list[optuna.trial.FrozenTrial]:
+        """Candidates that were tried, if only to fail; one that was stopped has no trials."""
+        every = self._study.get_trials(deepcopy=False)
+        return [one for one in every if one.state.is_finished() and _TRIALS in one.user_attrs]
 
     def _require_same_search(self, folder: Path) -> None:
-        asked = hashlib.sha256(codec.to_json((self._space, self._goal, self._seed))).hexdigest()
-        for study in self._studies:
-            known = study.user_attrs.get(_ASKED)
-            if known is None:
-                study.set_user_attr(_ASKED, asked)
-            elif known != asked:
-                rule = "it holds a search of another point, profile, goal or seed: name another"
-                raise UsageError("--output", str(folder), rule)
+        what = (self._space, self._goal, self._seed, self._tries)
+        asked = hashlib.sha256(codec.to_json(what)).hexdigest()
+        known = self._study.user_attrs.get(_ASKED)
+        if known is None:
+            self._study.set_user_attr(_ASKED, asked)
+        elif known != asked:
+            rule = "it holds a search of another point, profile, goal or seed: name another"
+            raise UsageError("--output", str(folder), rule)
 
     def _forget_interrupted(self) -> None:
-        """A trial that was stopped in the middle has no outcome: its place is taken anew."""
+        """A candidate that was stopped in the middle is proposed anew: drop what it left."""
         running = self._optuna.trial.TrialState.RUNNING
-        for study in self._studies:
-            for trial in study.get_trials(deepcopy=False, states=(running,)):
-                study.tell(trial.number, state=self._optuna.trial.TrialState.FAIL)
+        for one in self._study.get_trials(deepcopy=False, states=(running,)):
+            self._study.tell(one.number, state=self._optuna.trial.TrialState.FAIL)
 
 
-def _finished(study: optuna.Study) -> list[optuna.trial.FrozenTrial]:
-    return [one for one in study.get_trials(deepcopy=False) if _is_finished(one)]
-
-
-def _is_finished(trial: optuna.trial.FrozenTrial) -> bool:
-    """Whether it has an outcome, or could not be served; one that was stopped has neither."""
-    return trial.state.is_finished() and (
-        _OUTCOME in trial.user_attrs or _FAILURE in trial.user_attrs
-    )
-
-
-def _outcome(trial: optuna.trial.FrozenTrial) -> Outcome:
-    return codec.from_json(trial.user_attrs[_OUTCOME].encode(), Outcome, origin=JOURNAL)
-
-
-def _suggested(trial: optuna.Trial, ranges: Mapping[str, Range]) -> dict[str, object]:
-    return {name: _suggest(trial, name, one) for name, one in ranges.items()}
+def _stored(candidate: optuna.trial.FrozenTrial) -> tuple[Trial, ...]:
+    data = candidate.user_attrs.get(_TRIALS, "[]").encode()
+    return codec.from_json(data, tuple[Trial, ...], origin=JOURNAL)
 
 
 def _suggest(trial: optuna.Trial, name: str, one: Range) -> object:

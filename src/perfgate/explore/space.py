@@ -1,8 +1,11 @@
 """What the search may set, within what the hardware can hold: settings to operating points.
 
-What is searched are the settings themselves but one. `max_num_tokens` limits generations and
-context together, so that its best value moves with the concurrency; searched is `prompt_room`, the
-part of it that a full batch leaves to contexts, whose best value does not.
+Three settings are worth what they are only beside the concurrency. Searched are their ratios to
+what the load needs, so that a good value stays good where the concurrency changes:
+
+    slots        max_batch_size / concurrency
+    prompt_room  what a full batch leaves of max_num_tokens / mean context tokens of an iteration
+    kv_room      kv_cache_tokens / tokens of all requests in flight, each at its full length
 """
 
 from __future__ import annotations
@@ -24,7 +27,7 @@ from perfgate.model import (
     SchedulerPolicy,
 )
 
-ROOM = "prompt_room"
+SLOTS, PROMPT_ROOM, KV_ROOM = "slots", "prompt_room", "kv_room"
 MOST_BATCH = 256
 MOST_CONCURRENCY = 256
 MOST_NUM_TOKENS = 8192
@@ -84,39 +87,54 @@ class Space:
 
     @property
     def ranges(self) -> dict[str, Range]:
-        """What each searched value may be."""
-        load = self.start.workload
+        """What each searched value may be; the concurrency is found for each candidate."""
         return {
+            SLOTS: Range(low=0.5, high=2.0, log=True),
+            PROMPT_ROOM: Range(low=0.5, high=64.0, log=True),
+            KV_ROOM: Range(low=0.25, high=16.0, log=True),
             "precision": Range(choices=_words(Precision)),
-            "max_batch_size": Range(low=1, high=MOST_BATCH, log=True),
-            ROOM: Range(low=1, high=MOST_NUM_TOKENS, log=True),
             "tokens_per_block": Range(choices=BLOCKS),
             "chunked_context": Range(choices=(False, True)),
             "scheduler_policy": Range(choices=_words(SchedulerPolicy)),
             "batching": Range(choices=_words(BatchingStrategy)),
-            "kv_cache_tokens": Range(low=load.isl + load.osl, high=self.most_kv_tokens, log=True),
-            "concurrency": Range(low=1, high=MOST_CONCURRENCY),
         }
 
-    def settings(self, values: Mapping[str, object]) -> Settings:
-        """The candidate of searched values; each candidate can run every request.
+    def settings(self, values: Mapping[str, object], concurrency: int) -> Settings:
+        """The candidate of searched values at a concurrency; it can run every request.
 
         A paused request runs its context again with all it has said, in one iteration where
         contexts are not chunked: `max_num_tokens` is never less than that.
         """
         load, chosen = self.start.workload, dict(values)
-        batch = min(int(str(chosen["max_batch_size"])), int(str(chosen["concurrency"])))
-        tokens = max(batch + int(str(chosen.pop(ROOM))), load.isl + load.osl)
-        return codec.from_table(
-            chosen | {"max_num_tokens": min(tokens, MOST_NUM_TOKENS)}, Settings, origin="settings"
+        slots, prompt_room, kv_room = (
+            float(str(chosen.pop(name))) for name in (SLOTS, PROMPT_ROOM, KV_ROOM)
         )
+        batch = min(max(round(slots * concurrency), 1), MOST_BATCH)
+        room = round(prompt_room * self._mean_context(concurrency))
+        tokens = min(batch, concurrency) + room
+        kv = round(kv_room * concurrency * (load.isl + load.osl))
+        chosen |= {
+            "concurrency": concurrency,
+            "max_batch_size": batch,
+            "max_num_tokens": min(max(tokens, load.isl + load.osl), MOST_NUM_TOKENS),
+            "kv_cache_tokens": min(max(kv, load.isl + load.osl), self.most_kv_tokens),
+        }
+        return codec.from_table(chosen, Settings, origin="settings")
 
     def values(self, settings: Settings) -> dict[str, object]:
-        """The searched values of a candidate: `settings` of them is the candidate again."""
-        chosen = msgspec.to_builtins(settings)
-        batch = min(settings.max_batch_size, settings.concurrency)
-        chosen[ROOM] = chosen.pop("max_num_tokens") - batch
-        return {name: chosen[name] for name in self.ranges}
+        """The searched values of a candidate: at its concurrency `settings` makes it of them."""
+        chosen, load = msgspec.to_builtins(settings), self.start.workload
+        batch, clients = chosen.pop("max_batch_size"), chosen.pop("concurrency")
+        room = chosen.pop("max_num_tokens") - min(batch, clients)
+        ratios = {
+            SLOTS: batch / clients,
+            PROMPT_ROOM: room / self._mean_context(clients),
+            KV_ROOM: chosen.pop("kv_cache_tokens") / (clients * (load.isl + load.osl)),
+        }
+        return chosen | ratios
+
+    def _mean_context(self, clients: int) -> float:
+        return clients * self.start.workload.isl / self.start.workload.osl
 
     def point(self, settings: Settings) -> OperatingPoint:
         """The operating point of a candidate, under a name that tells it apart."""
@@ -184,6 +202,7 @@ def _name(settings: Settings) -> str:
         f"t{settings.max_num_tokens}",
         f"k{settings.tokens_per_block}",
     ]
+    marks += [f"kv{settings.kv_cache_tokens}"]
     marks += ["chunked"] if settings.chunked_context else []
     marks += ["static"] if settings.batching is BatchingStrategy.STATIC else []
     marks += ["evict"] if settings.scheduler_policy is SchedulerPolicy.MAX_UTILIZATION else []

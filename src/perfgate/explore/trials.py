@@ -17,6 +17,9 @@ from perfgate.explore.space import (
 )
 from perfgate.model import BatchingStrategy, Precision, SchedulerPolicy
 
+_SHY = 0.998
+_EFFECT_TRIES = 4
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
@@ -66,14 +69,18 @@ class Goal:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Effect:
-    """What one setting at another value makes of the best candidate, all else equal."""
+    """What another value of one setting makes of the best candidate, at its own concurrency.
+
+    `outcome` and `concurrency` are None where nothing under the ceiling was found; `failure` says
+    why where it cannot be served at all.
+    """
 
     setting: str
     chosen: str
     other: str
-    outcome: Outcome | None
-    throughput_change: float | None
-    met: bool
+    concurrency: int | None = None
+    outcome: Outcome | None = None
+    throughput_change: float | None = None
     failure: str = ""
 
 
@@ -93,6 +100,60 @@ def pareto(trials: Sequence[Trial], goal: Goal) -> tuple[Trial, ...]:
     return tuple(front)
 
 
+def fastest(trials: Sequence[Trial], goal: Goal) -> Trial | None:
+    """The fastest trial that meets the goal."""
+    meeting = [one for one in trials if one.outcome and goal.met(one.outcome)]
+    return max(meeting, key=_throughput, default=None)
+
+
+def nearest(trials: Sequence[Trial], goal: Goal) -> Trial | None:
+    """The fastest trial that meets the goal, or else the one that misses it least."""
+    served = [one for one in trials if one.outcome]
+    misses = min(served, key=lambda one: _worst(one, goal), default=None)
+    return fastest(trials, goal) or misses
+
+
+def climb(
+    at: Callable[[int], Settings],
+    goal: Goal,
+    evaluate: Evaluate,
+    *,
+    first: int,
+    tries: int,
+) -> tuple[Trial, ...]:
+    """Try one candidate at several concurrencies for the highest that meets the goal.
+
+    P95 rises with the concurrency, nearly in a straight line: the next one to try is where the
+    line through the last two meets the ceiling, or half way between what holds and what does not.
+    Ends at `tries` trials, where nothing lies between the two, or where it cannot be served.
+    """
+    holds, misses, concurrency = 0, MOST_CONCURRENCY + 1, first
+    trials: list[Trial] = []
+    while len(trials) < tries and misses - holds > 1:
+        trial = tried(len(trials), at(concurrency), evaluate)
+        trials.append(trial)
+        if trial.outcome is None:
+            break
+        if goal.met(trial.outcome):
+            holds = concurrency
+        else:
+            misses = concurrency
+        concurrency = _aim(trials, goal.ceiling_p95_s)
+        if not holds < concurrency < misses:
+            concurrency = (holds + misses) // 2
+    return tuple(trials)
+
+
+def _aim(trials: Sequence[Trial], ceiling_s: float) -> int:
+    """The concurrency whose P95 should just be under the ceiling."""
+    seen = [(one.settings.concurrency, one.outcome.latency_p95_s) for one in trials if one.outcome]
+    aim_s = ceiling_s * _SHY
+    (before, before_s), (last, last_s) = ((0, 0.0), *seen)[-2:]
+    if last_s == before_s:
+        return last
+    return round(last + (aim_s - last_s) * (last - before) / (last_s - before_s))
+
+
 def front_runners(trials: Sequence[Trial], goal: Goal, most: int) -> tuple[Trial, ...]:
     """The fastest trials of the front that meet the goal, the fastest first."""
     meeting = [one for one in pareto(trials, goal) if one.outcome and goal.met(one.outcome)]
@@ -100,12 +161,9 @@ def front_runners(trials: Sequence[Trial], goal: Goal, most: int) -> tuple[Trial
 
 
 def effects(best: Trial, goal: Goal, evaluate: Evaluate) -> tuple[Effect, ...]:
-    """Change one setting of the best candidate at a time, in the settings' order."""
-    if best.outcome is None:
-        return ()
+    """Change one setting of the best candidate at a time, and let the concurrency follow."""
     return tuple(
-        _effect(best, name, tried(best.number, changed, evaluate), goal)
-        for name, changed in _neighbours(best.settings)
+        _effect(best, name, changed, goal, evaluate) for name, changed in _neighbours(best.settings)
     )
 
 
@@ -117,17 +175,28 @@ def tried(number: int, settings: Settings, evaluate: Evaluate) -> Trial:
         return Trial(number=number, settings=settings, failure=str(error))
 
 
-def _effect(best: Trial, name: str, other: Trial, goal: Goal) -> Effect:
-    before, after = best.outcome, other.outcome
-    change = after.throughput_tok_s / before.throughput_tok_s - 1 if before and after else None
-    return Effect(
+def _effect(best: Trial, name: str, changed: Settings, goal: Goal, evaluate: Evaluate) -> Effect:
+    trials = climb(
+        lambda concurrency: replace(changed, concurrency=concurrency),
+        goal,
+        evaluate,
+        first=best.settings.concurrency,
+        tries=_EFFECT_TRIES,
+    )
+    effect = Effect(
         setting=name,
         chosen=str(getattr(best.settings, name)),
-        other=str(getattr(other.settings, name)),
-        outcome=after,
-        throughput_change=change,
-        met=after is not None and goal.met(after),
-        failure=other.failure,
+        other=str(getattr(changed, name)),
+        failure=trials[0].failure,
+    )
+    found = fastest(trials, goal)
+    if found is None or found.outcome is None or best.outcome is None:
+        return effect
+    return replace(
+        effect,
+        concurrency=found.settings.concurrency,
+        outcome=found.outcome,
+        throughput_change=found.outcome.throughput_tok_s / best.outcome.throughput_tok_s - 1,
     )
 
 
@@ -146,15 +215,19 @@ def _neighbours(settings: Settings) -> Iterator[tuple[str, Settings]]:
             MOST_NUM_TOKENS,
         ),
         "kv_cache_tokens": (settings.kv_cache_tokens // 4, settings.kv_cache_tokens * 4),
-        "concurrency": (
-            max(round(settings.concurrency * 0.9), 1),
-            min(round(settings.concurrency * 1.1), MOST_CONCURRENCY),
-        ),
     }
     for name, others in choices.items():
         for other in others:
             if other != getattr(settings, name):
                 yield name, replace(settings, **{name: other})
+
+
+def _worst(trial: Trial, goal: Goal) -> float:
+    return max(goal.excess(trial.outcome).values()) if trial.outcome else math.inf
+
+
+def _throughput(trial: Trial) -> float:
+    return trial.outcome.throughput_tok_s if trial.outcome else 0.0
 
 
 def _by_latency(trial: Trial) -> tuple[float, float]:

@@ -20,7 +20,7 @@ _SETTINGS = (
     *("precision", "concurrency", "max_batch_size", "max_num_tokens", "tokens_per_block"),
     *("chunked_context", "scheduler_policy", "batching", "kv_cache_tokens"),
 )
-_REACHED = ("tok/s", "P50", "P95", "holds")
+_REACHED = ("tok/s", "P50", "P95")
 _PARTS = (
     ("weights_s", "weights"),
     ("loss_s", "FP8 loss"),
@@ -30,6 +30,7 @@ _PARTS = (
     ("overhead_s", "overhead"),
 )
 _MOST_FRONT = 15
+_NO_CHANGE = 5e-4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,7 +88,8 @@ def spent(found: Exploration) -> str:
     where = "in virtual time" if found.virtual else "on the target"
     earlier = f" ({cost.earlier} of them in earlier sessions)" if cost.earlier else ""
     return (
-        f"{cost.trials} of {budget.trials} trials {where}{earlier}, seed {found.seed}, in"
+        f"{cost.candidates} of {budget.candidates} candidates{earlier}, {len(found.trials)} trials"
+        f" {where}, seed {found.seed}, in"
         f" {numbers.span(cost.search_s)}; {len(found.confirmed)} of {budget.confirm} front-runners"
         f" measured on the target in {numbers.span(cost.confirm_s)}; {budget.minutes:g} min were"
         " allowed."
@@ -126,23 +128,26 @@ def sections(found: Exploration) -> tuple[Section, ...]:
 
 
 def _chosen(found: Exploration) -> Section:
-    named = [("as it is", found.trials[0] if found.trials else None)]
-    named.append(("best", None if found.best is None else found.trial(found.best)))
+    named = [("as it is", (found.start_settings, found.start_outcome))]
+    if found.best is not None:
+        best = found.trial(found.best)
+        named.append(("best", (best.settings, best.outcome)))
     static = [t for t in found.trials if t.settings.batching is BatchingStrategy.STATIC]
     meeting = [t for t in static if t.outcome and found.goal.met(t.outcome)]
-    named.append(("best static trial", max(meeting, key=_throughput, default=None)))
-    kept = [(name, trial) for name, trial in named if trial is not None]
-    rows = [("tok/s", *(_reached(trial.outcome)[0] for _, trial in kept))]
-    rows.append(("P95", *(_reached(trial.outcome)[2] for _, trial in kept)))
+    if meeting:
+        fastest = max(meeting, key=_throughput)
+        named.append(("best static trial", (fastest.settings, fastest.outcome)))
+    rows = [("tok/s", *(_reached(outcome)[0] for _, (_, outcome) in named))]
+    rows.append(("P95", *(_reached(outcome)[2] for _, (_, outcome) in named)))
     rows += [
-        (setting, *(_plain(getattr(trial.settings, setting)) for _, trial in kept))
+        (setting, *(_plain(getattr(settings, setting)) for _, (settings, _) in named))
         for setting in _SETTINGS
     ]
     return Section(
         title="Settings",
         said="As the point is served today, the fastest trial under the ceiling, and the fastest"
         " one without in-flight batching.",
-        columns=("setting", *(name for name, _ in kept)),
+        columns=("setting", *(name for name, _ in named)),
         rows=tuple(rows),
     )
 
@@ -250,26 +255,34 @@ def _step(parts: StepParts) -> tuple[str, ...]:
 def _effects(effects: Sequence[Effect]) -> Section:
     return Section(
         title="What each setting is worth",
-        said="The best settings with one of them changed.",
-        columns=("setting", "best", "instead", "throughput", *_REACHED),
+        said="The best settings with one of them changed, at the highest concurrency that then"
+        " stays under the ceiling.",
+        columns=("setting", "best", "instead", "throughput", *_REACHED, "concurrency"),
         rows=tuple(
             (
                 one.setting,
                 one.chosen,
                 one.other,
-                "-" if one.throughput_change is None else numbers.change(one.throughput_change),
+                _change(one.throughput_change),
                 *_reached(one.outcome),
-                "yes" if one.met else (one.failure or "no"),
+                str(one.concurrency or one.failure or "none under the ceiling"),
             )
             for one in effects
         ),
     )
 
 
+def _change(fraction: float | None) -> str:
+    """A change; less than half a thousandth is none, as virtual time is not that exact."""
+    if fraction is None:
+        return "-"
+    return numbers.change(fraction if abs(fraction) >= _NO_CHANGE else 0.0)
+
+
 def _importance(importance: dict[str, float]) -> Section:
     return Section(
         title="What decided",
-        said="How much each searched value decides whether a trial is among the best tenth"
+        said="How much each searched value decides whether a candidate is among the best tenth"
         " (PED-ANOVA); the shares add up to 100 %.",
         columns=("value", "share"),
         rows=tuple((name, numbers.share(share)) for name, share in importance.items()),
@@ -284,7 +297,7 @@ def _front(found: Exploration) -> Section:
         title="The front of the trials",
         said="Trials that no other one beats in throughput and P95 at once"
         f"{'' if step == 1 else f', every {step} of {len(front)}'}; all are in explore.json.",
-        columns=("trial", *_REACHED[:3], *_SETTINGS),
+        columns=("trial", *_REACHED, *_SETTINGS),
         rows=tuple(
             (
                 str(one.number),
