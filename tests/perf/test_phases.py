@@ -24,3 +24,21 @@ def test_decode_alone_is_nearly_all_of_the_request(measurement):
 def test_context_fmha_leaves_decode_alone(answer, require):
     """Context FMHA changes prefill only: TPOT is the same with and without."""
     require(answer, "equal")
+
+
+@pytest.mark.parametrize(
+    "point",
+    [
+        "fp16-b16-c16",
+        "fp8-b16-c16",
+        "fp8-prefill",
+        "fp8-decode",
+        "fp8-b64-c64",
+        "fp8-b192-c128",
+        "fp8-b192-c160",
+    ],
+    indirect=True,
+)
+def test_no_phase_is_slower_than_its_baseline(judgement, require):
+    """Prefill and the decode step each hold their own recorded runs, whatever the other gained."""
+    require(judgement, "phases")

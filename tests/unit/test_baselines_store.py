@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import replace
 from datetime import date
@@ -10,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from perfgate import codec
 from perfgate.baselines import (
     cells,
     empty,
@@ -22,6 +24,7 @@ from perfgate.baselines import (
     save,
     table,
 )
+from perfgate.baselines.store import digest_of
 from perfgate.errors import BaselineError
 from perfgate.model import Baseline, Policy, Precision
 from tests.unit.factories import a_cell, a_claim, a_fingerprint, a_measurement, a_point, a_sample
@@ -180,3 +183,29 @@ def test_the_table_shows_limits_and_medians():
     assert best.split() == ["fp8-b192-c160", "3000", "7", "2", "3040", "6.8", "field", "report"]
     assert claimed.split()[:6] == ["fp8-b64-c64", "1493", "-", "0", "-", "-"]
     assert note.strip() == "fp8-b192-c160 cannot screen: 1 of 10 sessions"
+
+
+def test_files_from_before_phases_were_kept_still_hold_their_digest(tmp_path):
+    """What samples have gained since is absent from older files: no digest breaks over it."""
+    baseline = replace(empty(*KEY), cells={"p": a_cell(samples=(a_sample(),))})
+    path = save(tmp_path, baseline)
+    text = json.loads(path.read_text(encoding="utf-8"))
+
+    assert "prefill_s" not in text["cells"]["p"]["samples"][0]
+    digest = text.pop("digest")
+    assert digest == hashlib.sha256(codec.to_json(text | {"digest": ""})).hexdigest()
+    assert load(path).digest == digest_of(load(path)) == digest
+
+
+def test_the_phases_of_a_run_are_part_of_the_digest(tmp_path):
+    """Once recorded they cannot be edited by hand unseen."""
+    one, other = (
+        replace(
+            empty(*KEY),
+            cells={"p": a_cell(samples=(a_sample(decode_step_s=seconds),))},
+        )
+        for seconds in (0.05, 0.06)
+    )
+
+    assert digest_of(one) != digest_of(other)
+    assert load(save(tmp_path, one)).cells == one.cells

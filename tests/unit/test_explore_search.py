@@ -19,10 +19,10 @@ def a_search(folder, **changes):
     return Search(folder, **{"space": a_space(), "goal": GOAL, "seed": 1, "tries": 3} | changes)
 
 
-def run(search, candidates=CANDIDATES):
+def run(search, candidates=CANDIDATES, target=toy):
     """Try candidates until there are so many; what was tried."""
     while search.candidates < candidates:
-        search.step(toy)
+        search.step(target)
     return search.trials
 
 
@@ -60,10 +60,8 @@ def test_equal_seeds_make_equal_searches(tmp_path):
 @pytest.mark.parametrize("at", [0, 1, 5, 20])
 def test_an_interrupted_search_goes_on_as_if_it_had_not_been(tmp_path, at):
     """Whenever it is stopped, the end is the same: the journal holds all that counts."""
-    stopped, impatient = a_search(tmp_path / "stopped"), Stopper(at)
     with pytest.raises(KeyboardInterrupt):
-        while stopped.candidates < CANDIDATES:
-            stopped.step(impatient)
+        run(a_search(tmp_path / "stopped"), target=Stopper(at))
 
     assert run(a_search(tmp_path / "stopped")) == run(a_search(tmp_path / "whole"))
 

@@ -5,7 +5,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from perfgate.errors import ServerError
-from perfgate.explore.trials import Trial, climb, effects, fastest, front_runners, nearest, pareto
+from perfgate.explore.trials import (
+    Trial,
+    climb,
+    effects,
+    fastest,
+    front_runners,
+    nearest,
+    pareto,
+    refine,
+)
+from perfgate.model import BatchingStrategy, Precision
 from tests.unit.explore_samples import GOAL, a_trial, an_outcome, some_settings, toy
 
 pytestmark = pytest.mark.unit
@@ -109,11 +119,40 @@ def test_each_setting_is_weighed_at_its_own_best_concurrency():
     found = {(one.setting, one.other): one for one in effects(best, GOAL, toy)}
 
     fp16 = found["precision", "fp16"]
-    assert fp16.concurrency in {69, 70}
+    assert fp16.trial.settings.concurrency in {69, 70}
     assert fp16.throughput_change == pytest.approx(-0.5, abs=0.01)
     assert found["scheduler_policy", "max_utilization"].throughput_change == pytest.approx(
         0, abs=0.01
     )
     refused = found["tokens_per_block", "128"]
-    assert refused.outcome is None
+    assert refused.trial is None
     assert refused.failure
+
+
+def test_the_last_steps_lead_to_settings_that_no_single_change_improves():
+    """From a bad start each step changes what pays; around the end nothing does."""
+    settings = some_settings(
+        concurrency=30,
+        max_batch_size=256,
+        precision=Precision.FP16,
+        batching=BatchingStrategy.STATIC,
+    )
+    start = Trial(number=0, settings=settings, outcome=toy(settings))
+    path, around = refine(start, GOAL, toy, number=7, in_time=lambda: True)
+
+    end = path[-1].settings
+    assert (end.precision, end.batching) == (Precision.FP8, BatchingStrategy.INFLIGHT)
+    assert end.concurrency in {139, 140}
+    assert [one.number for one in path] == list(range(7, 7 + len(path)))
+    assert all((one.throughput_change or 0) < 0.001 for one in around)
+
+
+def test_the_last_steps_stop_when_time_is_up():
+    """What has been found until then is kept."""
+    settings = some_settings(concurrency=30, precision=Precision.FP16)
+    start = Trial(number=0, settings=settings, outcome=toy(settings))
+
+    path, around = refine(start, GOAL, toy, number=1, in_time=lambda: False)
+
+    assert path == ()
+    assert around

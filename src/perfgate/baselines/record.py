@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from perfgate.errors import BaselineError
+from perfgate.gate.metrics import DECODE_STEP, PREFILL
 from perfgate.model import (
     Baseline,
     Cell,
@@ -106,6 +107,8 @@ def sample(measurement: Measurement, *, session: str, commit: str) -> RunSample:
         latency_p95_s=_digits(p95),
         ttft_p50_s=_digits(measurement.ttft_s.p50),
         tpot_p50_s=_digits(measurement.tpot_s.p50) if measurement.tpot_s else None,
+        prefill_s=_known_digits(PREFILL.read(measurement)),
+        decode_step_s=_known_digits(DECODE_STEP.read(measurement)),
     )
 
 
@@ -197,6 +200,10 @@ def _require_same_conditions(cell: Cell, run: Measurement) -> None:
 
 def _digits(value: float) -> float:
     return float(f"{value:.6g}")
+
+
+def _known_digits(value: float | None) -> float | None:
+    return None if value is None else _digits(value)
 
 
 def _rounded_up(value: float) -> float:

@@ -14,6 +14,9 @@ from perfgate.baselines.record import SCHEMA_VERSION, empty, record, require_sam
 from perfgate.errors import BaselineError, RecordsError
 from perfgate.model import Baseline, Cell, Measurement, OperatingPoint, Policy, Precision
 
+# What samples have gained since version 1. Older files hold none of it, and their digests stand.
+_LATER = ("prefill_s", "decode_step_s")
+
 
 def path_of(root: Path, hardware: str, model: str, precision: Precision) -> Path:
     """Where the baseline of one model at one precision on one kind of hardware lies."""
@@ -55,14 +58,13 @@ def save(root: Path, baseline: Baseline) -> Path:
             return path
         baseline = replace(baseline, previous=before.digest)
     baseline = replace(baseline, digest=digest_of(baseline))
-    table = json.loads(codec.to_json(baseline))
-    codec.write_atomic(path, f"{_pretty(table)}\n".encode())
+    codec.write_atomic(path, f"{_pretty(_table(baseline))}\n".encode())
     return path
 
 
 def digest_of(baseline: Baseline) -> str:
     """The SHA-256 of everything in a baseline but its digest."""
-    return hashlib.sha256(codec.to_json(replace(baseline, digest=""))).hexdigest()
+    return hashlib.sha256(codec.to_json(_table(replace(baseline, digest="")))).hexdigest()
 
 
 def find(root: Path, hardware: str, model: str, precision: Precision) -> Baseline | None:
@@ -121,6 +123,21 @@ def record_into(
         for model, precision in _engines([*points, *(run.point for run in measurements)])
     ]
     return [save(root, baseline) for baseline in recorded if baseline.cells]
+
+
+def _table(baseline: Baseline) -> dict[str, Any]:
+    """A baseline as it is stored and digested: of `_LATER` a sample holds only what it knows."""
+    table: dict[str, Any] = json.loads(codec.to_json(baseline))
+    for cell in table["cells"].values():
+        cell["samples"] = [
+            {
+                name: value
+                for name, value in sample.items()
+                if value is not None or name not in _LATER
+            }
+            for sample in cell["samples"]
+        ]
+    return table
 
 
 def _engines(points: Iterable[OperatingPoint]) -> list[tuple[str, Precision]]:

@@ -41,6 +41,7 @@ VIRTUAL_TRIES, LIVE_TRIES = 6, 2
 VIRTUAL_TRIAL_S = 0.3
 SEARCH, AFTER, CONFIRM = "search settings", "ask what mattered", "measure the front-runners"
 TRIALS = "trials"
+AFTER_S = 60.0
 
 _LIVE_TRIAL_S = 60.0
 _MOST_IN_FLIGHT = 4096  # more than any ceiling leaves room for
@@ -91,6 +92,10 @@ def explore(
     earlier = search.candidates
     deadline = started + 60 * task.budget.minutes
     observer = observe(_plan(task, earlier))
+
+    def in_time(later_s: float = 0.0) -> bool:
+        return clock() + later_s <= deadline - _reserved_s(task)
+
     with nullcontext() if task.virtual else open_rig(folder / TRIALS, observer) as rig:
         evaluate = _virtual(task.space) if rig is None else _live(rig, task.space)
         _search(
@@ -98,20 +103,22 @@ def explore(
             evaluate,
             candidates=task.budget.candidates,
             observer=observer,
-            in_time=lambda: clock() <= deadline - _reserved_s(task),
+            in_time=lambda: in_time(AFTER_S),
         )
-        asked = _ask(task, search, evaluate, observer) if task.virtual else _Asked()
+        asked = _Asked(trials=search.trials)
+        if task.virtual:
+            asked = _ask(task, search.trials, evaluate, observer, in_time)
     searched = clock()
     confirmed = _confirm(
         task,
-        search.trials,
+        asked.trials,
         folder,
         rig_of=lambda plan: open_rig(folder, observe(plan)),
         in_time=lambda seconds: clock() + seconds <= deadline,
     )
-    best = chosen.fastest(search.trials, task.goal)
+    best = chosen.fastest(asked.trials, task.goal)
     as_it_is = task.space.settings_of(task.space.start)
-    start = next((one for one in search.trials if one.settings == as_it_is), None)
+    start = next((one for one in asked.trials if one.settings == as_it_is), None)
     return Exploration(
         run=info(),
         virtual=task.virtual,
@@ -128,8 +135,8 @@ def explore(
             confirm_s=round(clock() - searched, 1),
         ),
         ranges=task.space.ranges,
-        trials=search.trials,
-        front=tuple(one.number for one in chosen.pareto(search.trials, task.goal)),
+        trials=asked.trials,
+        front=tuple(one.number for one in chosen.pareto(asked.trials, task.goal)),
         best=best.number if best else None,
         best_point=task.space.point(best.settings) if best else None,
         importance=search.importance(),
@@ -210,19 +217,33 @@ def _outcome(measured: Measurement) -> Outcome:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Asked:
-    """What only virtual time is cheap enough to ask."""
+    """Every trial, those of the last steps too, and what only virtual time is cheap to ask."""
 
+    trials: tuple[Trial, ...]
     sweeps: tuple[Sweep, ...] = ()
     effects: tuple[Effect, ...] = ()
     limits: tuple[Limit, ...] = ()
     decompositions: tuple[Decomposition, ...] = ()
 
 
-def _ask(task: Task, search: Search, evaluate: Evaluate, observer: Observer) -> _Asked:
+def _ask(
+    task: Task,
+    trials: tuple[Trial, ...],
+    evaluate: Evaluate,
+    observer: Observer,
+    in_time: Callable[[], bool],
+) -> _Asked:
+    """Walk the last steps to the best settings, and ask what they owe to which setting."""
     space, goal = task.space, task.goal
     start = space.settings_of(space.start)
-    best = chosen.fastest(search.trials, goal)
     observer.begin(AFTER)
+    if all(one.settings != start for one in trials):  # out of the search's ranges
+        trials = (*trials, tried(len(trials), start, evaluate))
+    found: tuple[Effect, ...] = ()
+    if best := chosen.fastest(trials, goal):
+        path, found = chosen.refine(best, goal, evaluate, number=len(trials), in_time=in_time)
+        trials = (*trials, *path)
+        best = path[-1] if path else best
     swept, points = {"as it is": start}, [space.start]
     if best is not None and best.settings != start:
         static = replace(best.settings, batching=BatchingStrategy.STATIC)
@@ -230,7 +251,8 @@ def _ask(task: Task, search: Search, evaluate: Evaluate, observer: Observer) -> 
         points.append(space.point(best.settings))
     asked = _Asked(
         sweeps=tuple(_sweep(name, one, goal, evaluate) for name, one in swept.items()),
-        effects=chosen.effects(best, goal, evaluate) if best else (),
+        trials=trials,
+        effects=found,
         limits=limits(space.profile, space.start, goal.ceiling_p95_s, most=_MOST_IN_FLIGHT),
         decompositions=tuple(decompose(space.profile, one) for one in points),
     )
@@ -309,9 +331,9 @@ def _stored(folder: Path, point: OperatingPoint, policy: Policy) -> Measurement 
 def _plan(task: Task, earlier: int) -> tuple[Step, ...]:
     left = task.budget.candidates - earlier
     each = VIRTUAL_TRIES * VIRTUAL_TRIAL_S if task.virtual else LIVE_TRIES * _LIVE_TRIAL_S
-    limit = 60 * task.budget.minutes - _reserved_s(task)
+    limit = 60 * task.budget.minutes - _reserved_s(task) - AFTER_S
     search = Step(name=SEARCH, expected_s=max(min(left * each, limit), 0.0), counts="candidates")
-    later = [Step(name=AFTER, expected_s=120 * VIRTUAL_TRIAL_S)] if task.virtual else []
+    later = [Step(name=AFTER, expected_s=AFTER_S)] if task.virtual else []
     return (search, *later, Step(name=CONFIRM, expected_s=_reserved_s(task)))
 
 

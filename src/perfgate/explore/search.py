@@ -41,7 +41,7 @@ class Search:
     """
 
     def __init__(self, folder: Path, space: Space, goal: Goal, *, seed: int, tries: int) -> None:
-        self._optuna = optuna = _optuna()
+        self._optuna = library = _optuna()
         self._space = space
         self._goal = goal
         self._seed = seed
@@ -49,10 +49,10 @@ class Search:
         folder.mkdir(parents=True, exist_ok=True)
         journal = folder / JOURNAL
         _drop_half_a_line(journal)
-        storage = optuna.storages.JournalStorage(
-            optuna.storages.journal.JournalFileBackend(str(journal))
+        storage = library.storages.JournalStorage(
+            library.storages.journal.JournalFileBackend(str(journal))
         )
-        self._study: optuna.Study = optuna.create_study(
+        self._study: optuna.Study = library.create_study(
             study_name=_STUDY, storage=storage, direction="maximize", load_if_exists=True
         )
         self._require_same_search(folder)
@@ -116,13 +116,12 @@ class Search:
         return -best.outcome.throughput_tok_s if best and best.outcome else 0.0
 
     def _enqueue_start(self) -> None:
-        """Let the search begin with the point as it is served today, if its ranges hold that."""
-        space = self._space
-        start = space.values(space.settings_of(space.start))
-        if all(one.holds(start[name]) for name, one in space.ranges.items()):
-            waiting = self._optuna.trial.TrialState.WAITING
-            if not self._study.get_trials(deepcopy=False, states=(waiting,)):
-                self._study.enqueue_trial(start)
+        """Let the search begin with the point as it is served today, or next to it."""
+        space, waiting = self._space, self._optuna.trial.TrialState.WAITING
+        values = space.values(space.settings_of(space.start))
+        start = {name: one.nearest(values[name]) for name, one in space.ranges.items()}
+        if not self._study.get_trials(deepcopy=False, states=(waiting,)):
+            self._study.enqueue_trial(start)
 
     def _sampler(self, number: int) -> optuna.samplers.BaseSampler:
         seed = self._seed * _SEED_STRIDE + number

@@ -14,6 +14,7 @@ import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
 
 import msgspec
 
@@ -71,11 +72,9 @@ class Range:
         """Whether its numbers are whole."""
         return isinstance(self.low, int)
 
-    def holds(self, value: object) -> bool:
-        """Whether it may be that."""
-        if self.choices:
-            return value in self.choices
-        return isinstance(value, int | float) and self.low <= value <= self.high
+    def nearest(self, value: Any) -> Any:
+        """The value itself, or the end of the range that it lies beyond."""
+        return value if self.choices else min(max(value, self.low), self.high)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,7 +102,8 @@ class Space:
         """The candidate of searched values at a concurrency; it can run every request.
 
         A paused request runs its context again with all it has said, in one iteration where
-        contexts are not chunked: `max_num_tokens` is never less than that.
+        contexts are not chunked: `max_num_tokens` is never less than that, nor than a block; the
+        KV cache holds the blocks of one request at least.
         """
         load, chosen = self.start.workload, dict(values)
         slots, prompt_room, kv_room = (
@@ -112,18 +112,21 @@ class Space:
         batch = min(max(round(slots * concurrency), 1), MOST_BATCH)
         room = round(prompt_room * self._mean_context(concurrency))
         tokens = min(batch, concurrency) + room
+        block = int(str(chosen["tokens_per_block"]))
+        whole = -(-(load.isl + load.osl) // block)
         kv = round(kv_room * concurrency * (load.isl + load.osl))
         chosen |= {
             "concurrency": concurrency,
             "max_batch_size": batch,
-            "max_num_tokens": min(max(tokens, load.isl + load.osl), MOST_NUM_TOKENS),
-            "kv_cache_tokens": min(max(kv, load.isl + load.osl), self.most_kv_tokens),
+            "max_num_tokens": max(min(tokens, MOST_NUM_TOKENS), load.isl + load.osl, block),
+            "kv_cache_tokens": max(min(kv, self.most_kv_tokens), whole * block),
         }
         return codec.from_table(chosen, Settings, origin="settings")
 
     def values(self, settings: Settings) -> dict[str, object]:
         """The searched values of a candidate: at its concurrency `settings` makes it of them."""
-        chosen, load = msgspec.to_builtins(settings), self.start.workload
+        chosen: dict[str, Any] = msgspec.to_builtins(settings)
+        load = self.start.workload
         batch, clients = chosen.pop("max_batch_size"), chosen.pop("concurrency")
         room = chosen.pop("max_num_tokens") - min(batch, clients)
         ratios = {

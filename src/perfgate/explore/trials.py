@@ -19,6 +19,7 @@ from perfgate.model import BatchingStrategy, Precision, SchedulerPolicy
 
 _SHY = 0.998
 _EFFECT_TRIES = 4
+_LEAST_GAIN = 0.001
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,15 +72,14 @@ class Goal:
 class Effect:
     """What another value of one setting makes of the best candidate, at its own concurrency.
 
-    `outcome` and `concurrency` are None where nothing under the ceiling was found; `failure` says
-    why where it cannot be served at all.
+    `trial` is None where nothing under the ceiling was found; `failure` says why where it cannot
+    be served at all.
     """
 
     setting: str
     chosen: str
     other: str
-    concurrency: int | None = None
-    outcome: Outcome | None = None
+    trial: Trial | None = None
     throughput_change: float | None = None
     failure: str = ""
 
@@ -124,7 +124,8 @@ def climb(
     """Try one candidate at several concurrencies for the highest that meets the goal.
 
     P95 rises with the concurrency, nearly in a straight line: the next one to try is where the
-    line through the last two meets the ceiling, or half way between what holds and what does not.
+    line through the last two meets the ceiling, else half way between what holds and what does
+    not, or a little less than what does not.
     Ends at `tries` trials, where nothing lies between the two, or where it cannot be served.
     """
     holds, misses, concurrency = 0, MOST_CONCURRENCY + 1, first
@@ -140,7 +141,8 @@ def climb(
             misses = concurrency
         concurrency = _aim(trials, goal.ceiling_p95_s)
         if not holds < concurrency < misses:
-            concurrency = (holds + misses) // 2
+            # P95 is jagged: a miss says little of half the concurrency, much of a few less.
+            concurrency = (holds + misses) // 2 if holds else misses - max(misses // 32, 1)
     return tuple(trials)
 
 
@@ -158,6 +160,23 @@ def front_runners(trials: Sequence[Trial], goal: Goal, most: int) -> tuple[Trial
     """The fastest trials of the front that meet the goal, the fastest first."""
     meeting = [one for one in pareto(trials, goal) if one.outcome and goal.met(one.outcome)]
     return tuple(reversed(meeting))[:most]
+
+
+def refine(
+    best: Trial, goal: Goal, evaluate: Evaluate, *, number: int, in_time: Callable[[], bool]
+) -> tuple[tuple[Trial, ...], tuple[Effect, ...]]:
+    """Walk from the best trial to its best neighbour, until none is faster or time is up.
+
+    Returns the trials stepped to, numbered from `number`, and the effects around the last one.
+    """
+    path: list[Trial] = []
+    while True:
+        around = effects(best, goal, evaluate)
+        step = max(around, key=_gain)
+        if step.trial is None or _gain(step) < _LEAST_GAIN or not in_time():
+            return tuple(path), around
+        best = replace(step.trial, number=number + len(path))
+        path.append(best)
 
 
 def effects(best: Trial, goal: Goal, evaluate: Evaluate) -> tuple[Effect, ...]:
@@ -192,12 +211,12 @@ def _effect(best: Trial, name: str, changed: Settings, goal: Goal, evaluate: Eva
     found = fastest(trials, goal)
     if found is None or found.outcome is None or best.outcome is None:
         return effect
-    return replace(
-        effect,
-        concurrency=found.settings.concurrency,
-        outcome=found.outcome,
-        throughput_change=found.outcome.throughput_tok_s / best.outcome.throughput_tok_s - 1,
-    )
+    change = found.outcome.throughput_tok_s / best.outcome.throughput_tok_s - 1
+    return replace(effect, trial=found, throughput_change=change)
+
+
+def _gain(effect: Effect) -> float:
+    return -1.0 if effect.throughput_change is None else effect.throughput_change
 
 
 def _neighbours(settings: Settings) -> Iterator[tuple[str, Settings]]:
@@ -210,8 +229,7 @@ def _neighbours(settings: Settings) -> Iterator[tuple[str, Settings]]:
         "tokens_per_block": BLOCKS,
         "max_batch_size": (max(settings.max_batch_size // 2, 1), MOST_BATCH),
         "max_num_tokens": (
-            round(settings.max_num_tokens * 0.9),
-            round(settings.max_num_tokens * 1.1),
+            *(round(settings.max_num_tokens * ratio) for ratio in (0.95, 0.98, 1.02, 1.05)),
             MOST_NUM_TOKENS,
         ),
         "kv_cache_tokens": (settings.kv_cache_tokens // 4, settings.kv_cache_tokens * 4),

@@ -7,6 +7,7 @@ against, and only then: is it fast enough. The first two end the matter.
 from __future__ import annotations
 
 from perfgate.gate import checks
+from perfgate.gate.phases import phases
 from perfgate.gate.verdicts import worst
 from perfgate.model import Cell, Finding, Judgement, Measurement, Policy, Verdict
 
@@ -49,4 +50,5 @@ def _verdicts(measurement: Measurement, cell: Cell | None, policy: Policy) -> ch
         *checks.enough_requests(measurement),
         *checks.stability(measurement, policy),
         *checks.baseline(measurement, cell, policy),
+        *phases(measurement, cell, policy),
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from perfgate.model import Measurement
+from perfgate.model import Measurement, Phase
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,5 +50,34 @@ TPOT_P50 = Metric(
     read=lambda measurement: measurement.tpot_s.p50 if measurement.tpot_s else None,
 )
 
-BY_NAME = {metric.name: metric for metric in (THROUGHPUT, LATENCY_P95, TTFT_P50, TPOT_P50)}
+PREFILL = Metric(
+    name="prefill_s",
+    title="prefill",
+    unit="s",
+    read=lambda measurement: _phase(measurement, Phase.PREFILL),
+)
+DECODE_STEP = Metric(
+    name="decode_step_s",
+    title="decode step",
+    unit="s",
+    read=lambda measurement: _decode_step(measurement),  # noqa: PLW0108 - it stands below
+)
+
+
+def _phase(measurement: Measurement, phase: Phase) -> float | None:
+    """Mean seconds of the phase; None where it is not told, or took no time."""
+    told = measurement.attribution.phases_s if measurement.attribution else {}
+    return told.get(phase) or None
+
+
+def _decode_step(measurement: Measurement) -> float | None:
+    decode_s = _phase(measurement, Phase.DECODE)
+    steps = measurement.attribution.decode_steps if measurement.attribution else 0.0
+    return decode_s / steps if decode_s is not None and steps else None
+
+
+BY_NAME = {
+    metric.name: metric
+    for metric in (THROUGHPUT, LATENCY_P95, TTFT_P50, TPOT_P50, PREFILL, DECODE_STEP)
+}
 """The judged metrics by the name that policies, baselines and cells use."""

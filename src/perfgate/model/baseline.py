@@ -11,7 +11,12 @@ from perfgate.model.spec import Precision
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunSample:
-    """One accepted run of one cell, as a baseline stores it."""
+    """One accepted run of one cell, as a baseline stores it.
+
+    `prefill_s` is the mean request's time in prefill, `decode_step_s` its mean time a token after
+    the first, both by the server's own stamps; None where it gave none, and in runs that were
+    recorded before they were kept.
+    """
 
     session: str
     measured_at: str
@@ -22,10 +27,13 @@ class RunSample:
     latency_p95_s: float
     ttft_p50_s: float
     tpot_p50_s: float | None
+    prefill_s: float | None = None
+    decode_step_s: float | None = None
 
     def __post_init__(self) -> None:
         """Refuse a run that did nothing: relative changes from zero have no meaning."""
         require_all_positive(self, "requests", "throughput_tok_s", "latency_p50_s", "latency_p95_s")
+        require_all_positive(self, "prefill_s", "decode_step_s")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

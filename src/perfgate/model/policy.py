@@ -51,6 +51,8 @@ class Policy:
     max_p95_over_p50: float = 1.10
     fp8_speedup: float = 1.6
     fmha_tpot_margin: float = 0.02
+    prefill_margin: float = 0.10
+    decode_step_margin: float = 0.03
 
     littles_law_margin: float = 0.03
     max_client_cpu_share: float = 0.70
@@ -71,6 +73,8 @@ class Policy:
             "throughput_margin",
             "latency_margin",
             "fmha_tpot_margin",
+            "prefill_margin",
+            "decode_step_margin",
             "littles_law_margin",
             "max_client_cpu_share",
             "max_stolen_share",

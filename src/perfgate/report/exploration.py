@@ -264,8 +264,10 @@ def _effects(effects: Sequence[Effect]) -> Section:
                 one.chosen,
                 one.other,
                 _change(one.throughput_change),
-                *_reached(one.outcome),
-                str(one.concurrency or one.failure or "none under the ceiling"),
+                *_reached(one.trial.outcome if one.trial else None),
+                str(one.trial.settings.concurrency)
+                if one.trial
+                else one.failure or "none under the ceiling",
             )
             for one in effects
         ),

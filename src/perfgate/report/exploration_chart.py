@@ -29,7 +29,7 @@ def exploration_chart(
 ) -> Markup:
     """Every trial, the front, the sweeps, the ceiling, the limit and what was measured."""
     legend = _legend(found, width)
-    top = legend[1] + 14
+    top = round(legend[1]) + 14
     height = top + round(width * 0.42) + (80 if width <= NARROW else 0)
     x, y = _scales(found, (_LEFT, width - _RIGHT), (top, height))
     return svg.figure(
