@@ -9,8 +9,10 @@ from hypothesis import strategies as st
 from perfgate.measure.attribution import attribute
 from perfgate.measure.measure import measure
 from perfgate.measure.window import steady_window
-from perfgate.model import Phase, Policy, ServerTimings
+from perfgate.model import Phase, Policy, RequestStatus, Sampling, ServerTimings, Workload
+from perfgate.sim.virtual import simulate
 from tests.unit.factories import a_load_run, a_record
+from tests.unit.sim_samples import a_reference_point, gb10
 
 pytestmark = pytest.mark.unit
 
@@ -154,3 +156,23 @@ def test_every_measurement_has_one():
 
     told = measured.attribution.phases_s
     assert sum(told.values()) == pytest.approx(measured.latency_s.mean, rel=0.02)
+
+
+@pytest.mark.parametrize("concurrency", [1, 8, 24])
+def test_phases_of_a_simulated_load_add_up_within_two_per_cent(concurrency):
+    """Queue, prefill and decode as the engine stamps them explain the latency the client saw."""
+    load = Workload(concurrency=concurrency, isl=32, osl=16)
+    point = a_reference_point(workload=load)
+    run = simulate(point.engine, point.serving, load, gb10(), requests=4 * concurrency + 8)
+    records = [one for one in run.records if one.status is RequestStatus.OK]
+    measured = measure(
+        replace(
+            a_load_run(records, marks_ns=(run.steady_ns, run.end_ns)),
+            point=replace(point, sampling=Sampling(rounds=1, round_requests=1)),
+        ),
+        Policy(),
+    )
+
+    told = measured.attribution.phases_s
+    assert sum(told.values()) == pytest.approx(measured.latency_s.mean, rel=0.02)
+    assert (told[Phase.QUEUE] > told[Phase.PREFILL]) == (concurrency > point.engine.max_batch_size)
