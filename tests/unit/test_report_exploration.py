@@ -87,7 +87,7 @@ def test_the_text_says_what_was_found_and_what_it_cost():
     )
     assert re.search(r"as fitted +3485 +190", text)
     assert re.search(r"chunked_context +True +False +-4.3 %", text)
-    assert re.search(r"precision +fp8 +fp16.*none under the ceiling", text)
+    assert re.search(r"precision +fp8 +fp16.*none found under it", text)
     assert re.search(r"p +3334.0 +3320.0 +6.90 s +6.93 s +holds", text)
     assert "3328.0 tok/s, P95 7.40 s *" in text
 

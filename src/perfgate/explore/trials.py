@@ -18,7 +18,7 @@ from perfgate.explore.space import (
 from perfgate.model import BatchingStrategy, Precision, SchedulerPolicy
 
 _SHY = 0.998
-_EFFECT_TRIES = 4
+_EFFECT_TRIES = 6
 _LEAST_GAIN = 0.001
 
 

@@ -267,7 +267,7 @@ def _effects(effects: Sequence[Effect]) -> Section:
                 *_reached(one.trial.outcome if one.trial else None),
                 str(one.trial.settings.concurrency)
                 if one.trial
-                else one.failure or "none under the ceiling",
+                else one.failure or "none found under it",
             )
             for one in effects
         ),
