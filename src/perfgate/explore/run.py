@@ -237,8 +237,6 @@ def _ask(
     space, goal = task.space, task.goal
     start = space.settings_of(space.start)
     observer.begin(AFTER)
-    if all(one.settings != start for one in trials):  # out of the search's ranges
-        trials = (*trials, tried(len(trials), start, evaluate))
     found: tuple[Effect, ...] = ()
     if best := chosen.fastest(trials, goal):
         path, found = chosen.refine(best, goal, evaluate, number=len(trials), in_time=in_time)
@@ -249,9 +247,11 @@ def _ask(
         static = replace(best.settings, batching=BatchingStrategy.STATIC)
         swept |= {"best": best.settings, "best, static batching": static}
         points.append(space.point(best.settings))
+    made = {name: _sweep(one, evaluate, number=len(trials)) for name, one in swept.items()}
+    every = (*trials, *(one for rows in made.values() for one in rows))
     asked = _Asked(
-        sweeps=tuple(_sweep(name, one, goal, evaluate) for name, one in swept.items()),
-        trials=trials,
+        sweeps=tuple(_as_sweep(name, rows, goal) for name, rows in made.items()),
+        trials=tuple(replace(one, number=number) for number, one in enumerate(every)),
         effects=found,
         limits=limits(space.profile, space.start, goal.ceiling_p95_s, most=_MOST_IN_FLIGHT),
         decompositions=tuple(decompose(space.profile, one) for one in points),
@@ -260,13 +260,24 @@ def _ask(
     return asked
 
 
-def _sweep(name: str, settings: Settings, goal: Goal, evaluate: Evaluate) -> Sweep:
+def _sweep(settings: Settings, evaluate: Evaluate, *, number: int) -> tuple[Trial, ...]:
     """The settings over concurrency, their own among them."""
-    rows = []
-    for concurrency in sorted({*SWEEP_CONCURRENCIES, settings.concurrency}):
-        trial = tried(0, replace(settings, concurrency=concurrency), evaluate)
-        met = trial.outcome is not None and goal.met(trial.outcome)
-        rows.append(SweepRow(concurrency=concurrency, outcome=trial.outcome, met=met))
+    concurrencies = sorted({*SWEEP_CONCURRENCIES, settings.concurrency})
+    return tuple(
+        tried(number, replace(settings, concurrency=concurrency), evaluate)
+        for concurrency in concurrencies
+    )
+
+
+def _as_sweep(name: str, trials: Sequence[Trial], goal: Goal) -> Sweep:
+    rows = [
+        SweepRow(
+            concurrency=one.settings.concurrency,
+            outcome=one.outcome,
+            met=one.outcome is not None and goal.met(one.outcome),
+        )
+        for one in trials
+    ]
     return Sweep(name=name, rows=tuple(rows))
 
 

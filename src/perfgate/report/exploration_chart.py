@@ -167,7 +167,7 @@ def _legend(found: Exploration, width: int) -> tuple[Markup, float]:
     entries += [(class_, sweep.name) for class_, sweep in zip(_LINES, found.sweeps, strict=False)]
     entries += [("ceiling", f"ceiling {numbers.duration(found.goal.ceiling_p95_s)}")]
     entries += [("roofline", "limit as fitted")] if found.limits else []
-    entries += [("best", "best")] if found.best is not None else []
+    entries += [("best", "best under the ceiling")] if found.best is not None else []
     measured = [one for one in found.confirmed if one.measured]
     entries += [("confirmed", "measured")] if any(not one.vetoes for one in measured) else []
     entries += [("refused", "measured, but vetoed")] if any(one.vetoes for one in measured) else []
