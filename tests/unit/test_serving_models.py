@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tokenizers import Tokenizer
+from tokenizers.processors import TemplateProcessing
 
 from perfgate.serving.models import postprocessing, preprocessing
 from perfgate.serving.tokenizer import END_OF_TEXT, load_tokenizer, save_tokenizer
@@ -125,6 +127,47 @@ def test_special_tokens_named_as_a_table_are_understood(tmp_path):
     model = loaded(preprocessing, tmp_path, add_special_tokens="true")
 
     assert (model._end_id, model._pad_id) == (END_ID, END_ID)
+
+
+def test_a_tokenizer_s_own_padding_is_used(tmp_path):
+    """Where `tokenizer_config.json` names a token for it, and not the end of text."""
+    save_tokenizer(TOKENIZER, tmp_path)
+    names = {"eos_token": END_OF_TEXT, "pad_token": TOKENIZER.id_to_token(END_ID + 1)}
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps(names))
+
+    model = loaded(preprocessing, tmp_path, add_special_tokens="true")
+
+    assert (model._end_id, model._pad_id) == (END_ID, END_ID + 1)
+
+
+def test_word_lists_reach_the_engine_each_under_its_name(before):
+    """Words to stop at and words to avoid are not mixed up; without any both are empty."""
+    wanted = {"STOP_WORDS": " bada", "BAD_WORDS": " bina"}
+    given = {f"{kind}_DICT": words(word) for kind, word in wanted.items()}
+
+    sent = ask(before, QUERY=words(" cesa"), **given).tensors
+    plain = ask(before, QUERY=words(" cesa")).tensors
+
+    for kind, word in wanted.items():
+        ids = TOKENIZER.encode(word).ids
+        assert sent[f"{kind}_IDS"][0, 0].tolist() == ids
+        assert sent[f"{kind}_IDS"][0, 1, 0] == len(ids)
+        assert plain[f"{kind}_IDS"].shape == (1, 2, 0)
+
+
+@pytest.mark.parametrize("special", ["true", "false"])
+def test_special_tokens_are_added_only_if_asked(tmp_path, special):
+    """`add_special_tokens` decides whether a prompt begins as the tokenizer has it."""
+    tokenizer = Tokenizer.from_str(TOKENIZER.to_str())
+    tokenizer.post_processor = TemplateProcessing(
+        single=f"{END_OF_TEXT} $A", special_tokens=[(END_OF_TEXT, END_ID)]
+    )
+    save_tokenizer(tokenizer, tmp_path)
+
+    model = loaded(preprocessing, tmp_path, add_special_tokens=special)
+    ids = ask(model, QUERY=words(" bada")).tensors["INPUT_ID"][0].tolist()
+
+    assert ids == [END_ID] * (special == "true") + TOKENIZER.encode(" bada").ids
 
 
 @given(st.lists(st.text(st.characters(exclude_categories=("Cs",)), max_size=30), min_size=1))
