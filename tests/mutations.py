@@ -74,13 +74,14 @@ TARGETS = (
 EQUIVALENT = {
     ("serving/models/llmapi.py", "llm"): "the name of a thread",
     ("serving/models/llmapi.py", "cancellation"): "the name of a thread",
+    ("serving/simulated/asks.py", "words"): "a value that an error message shows",
     ("serving/tensors.py", "llmapi"): "a key of our own tables; Triton knows the model by another",
 }
 ENDS = {
     pytest.ExitCode.OK: "unnoticed",
     None: "never ended",
 }
-PATIENCE_S = 120
+PATIENCE_S = 600  # a failing property is shrunk first
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from perfgate.engines.inspect import check_engine
+from perfgate.engines.inspect import check_checkpoint, check_engine
 from perfgate.engines.layout import simulated_config
 from perfgate.errors import BuildError
 from perfgate.model import EngineSpec, Precision
@@ -42,6 +42,32 @@ def changed(config, path, value):
         table = table[folder]
     table[last] = value
     return other
+
+
+def a_checkpoint(quant_algo, kv_cache_quant_algo):
+    """What a TensorRT-LLM checkpoint says of its precision."""
+    return {"quantization": {"quant_algo": quant_algo, "kv_cache_quant_algo": kv_cache_quant_algo}}
+
+
+@pytest.mark.parametrize(
+    ("precision", "algorithms", "message"),
+    [
+        (Precision.FP8, ("FP8", "FP8"), None),
+        (Precision.FP16, (None, None), None),
+        (Precision.FP8, (None, None), "asked FP8, got none"),
+        (Precision.FP8, ("FP8", None), "asked FP8 for the KV cache, got none"),
+        (Precision.FP16, ("FP8", None), "asked FP16, got FP8"),
+        (Precision.FP16, (None, "FP8"), "asked FP16 for the KV cache, got FP8"),
+    ],
+)
+def test_a_checkpoint_is_checked_before_an_hour_s_build(precision, algorithms, message):
+    """Both of its precisions, each told apart."""
+    config = a_checkpoint(*algorithms)
+    if message is None:
+        check_checkpoint(config, a_spec(precision))
+        return
+    with pytest.raises(BuildError, match=message):
+        check_checkpoint(config, a_spec(precision))
 
 
 @given(

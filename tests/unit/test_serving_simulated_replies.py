@@ -82,7 +82,15 @@ def test_the_engine_s_stamps_come_with_the_last_response_only():
     assert "arrival_time_ns" not in first.tensors
     stamps = ("arrival", "first_scheduled", "first_token", "last_token")
     assert [int(last.tensors[f"{name}_time_ns"][0, 0]) for name in stamps] == [1, 2, 3, 4]
-    assert last.tensors["kv_cache_alloc_total_blocks"][0, 0] == 2  # 3 + 2 - 1 tokens, 2 a block
+    blocks = {"alloc_total": 2, "alloc_new": 2, "reused": 0}  # 3 + 2 - 1 tokens, 2 a block
+    for name, count in blocks.items():
+        assert last.tensors[f"kv_cache_{name}_blocks"][0, 0] == count
+
+
+def test_the_prompt_s_tokens_are_counted_with_every_response():
+    """As many as the prompt had."""
+    for response in play(an_ask(), (1,), (2,)).responses:
+        assert response.tensors["num_input_tokens"].tolist() == [[3]]
 
 
 def test_what_nobody_asked_for_is_not_sent():
