@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from perfgate.engines.inspect import check_checkpoint, check_engine
+from perfgate.engines.inspect import check_checkpoint, check_engine, check_version
 from perfgate.engines.layout import simulated_config
 from perfgate.errors import BuildError
 from perfgate.model import EngineSpec, Precision
@@ -166,3 +166,11 @@ def test_a_config_of_an_unknown_form_is_said_to_be_one(field):
     else:
         with pytest.raises(BuildError, match=f"no {field}.*unknown version of TensorRT-LLM"):
             check_engine(config, a_spec())
+
+
+def test_an_engine_of_another_version_is_told_from_one_of_the_pinned():
+    """Both versions stand in the message."""
+    check_version({"version": "1.2.1"}, "1.2.1")
+
+    with pytest.raises(BuildError, match=r"pins TensorRT-LLM 1\.2\.1, .*built by 1\.2\.0"):
+        check_version({"version": "1.2.0"}, "1.2.1")
