@@ -2,7 +2,7 @@
 
 It answers for the ensemble's tensors on a free port of 127.0.0.1, so that a client can be tested
 without Triton, and against what Triton rarely does: late, truncated, doubled, reordered answers,
-a hang, a reset, an engine out of memory.
+a hang, a reset, an engine out of memory. Over HTTP it answers alike (`mock_http`).
 
     with MockServer(Script(itl_s=0.001)) as mock:
         ...  # mock.server is a Server like any other
@@ -15,74 +15,19 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent import futures
-from dataclasses import dataclass
-from enum import StrEnum
 from typing import Any, Self
 
 import grpc
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
+from perfgate.mock_http import HttpFront
+from perfgate.mock_script import INPUTS, TIMINGS, Misbehaviour, Script
 from perfgate.model import Server
 
-_INPUTS = {
-    "text_input": "BYTES",
-    "max_tokens": "INT32",
-    "stream": "BOOL",
-    "end_id": "INT32",
-    "min_tokens": "INT32",
-    "exclude_input_in_output": "BOOL",
-    "return_num_input_tokens": "BOOL",
-    "return_num_output_tokens": "BOOL",
-    "return_perf_metrics": "BOOL",
-}
+__all__ = ["Misbehaviour", "MockServer", "Script"]
+
 _OUTPUTS = {"text_output": "BYTES", "num_input_tokens": "INT32", "num_output_tokens": "INT32"}
-_TIMINGS = (
-    "arrival_time_ns",
-    "first_scheduled_time_ns",
-    "first_token_time_ns",
-    "last_token_time_ns",
-)
 _MAX_STREAMS = 64
-
-
-class Misbehaviour(StrEnum):
-    """What goes wrong with an answer, on purpose."""
-
-    LATE = "late"  # one token long after the others
-    TRUNCATED = "truncated"  # the stream is closed half way
-    DUPLICATED = "duplicated"  # one message twice
-    REORDERED = "reordered"  # the final response before the last token
-    HUNG = "hung"  # silence half way, until the client gives up
-    RESET = "reset"  # the stream fails half way
-    OUT_OF_MEMORY = "out of memory"  # an error message instead of an answer
-    WRONG_LENGTH = "wrong length"  # an orderly end, one token early
-    CUMULATIVE = "cumulative"  # counts of all tokens so far
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Script:
-    """How the mocked server answers: pacing in seconds, and what goes wrong with which request.
-
-    `misbehaviour` befalls each request whose number (in order of arrival, from 0) is at least
-    `after` and, if `times` is given, no more than that many of them.
-    """
-
-    ttft_s: float = 0.001
-    itl_s: float = 0.0005
-    late_s: float = 0.05
-    input_tokens: int = 8
-    tokens_per_message: int = 1
-    misbehaviour: Misbehaviour | None = None
-    after: int = 0
-    times: int | None = None
-    inputs: tuple[str, ...] = tuple(_INPUTS)
-    models: tuple[str, ...] = ("ensemble",)
-
-    def befalls(self, number: int) -> Misbehaviour | None:
-        """Return what goes wrong with request `number`, if anything."""
-        last = None if self.times is None else self.after + self.times
-        hit = number >= self.after and (last is None or number < last)
-        return self.misbehaviour if hit else None
 
 
 class MockServer:
@@ -94,7 +39,9 @@ class MockServer:
     def __init__(self, script: Script | None = None, *, port: int = 0) -> None:
         self.script = script or Script()
         self.prompts: list[str] = []
-        self._stopping = threading.Event()
+        self.stopping = threading.Event()
+        self._lock = threading.Lock()
+        self._http = HttpFront(self)
         self._grpc = grpc.server(futures.ThreadPoolExecutor(max_workers=_MAX_STREAMS + 4))
         service_pb2_grpc.add_GRPCInferenceServiceServicer_to_server(_Servicer(self), self._grpc)
         self._port = self._grpc.add_insecure_port(f"127.0.0.1:{port}")
@@ -103,26 +50,37 @@ class MockServer:
     def server(self) -> Server:
         """The mocked server's address, as the rest of perfgate knows servers."""
         return Server(
-            grpc_url=f"127.0.0.1:{self._port}", http_url="", metrics_url="", simulated=True
+            grpc_url=f"127.0.0.1:{self._port}",
+            http_url=self._http.url,
+            metrics_url="",
+            simulated=True,
         )
+
+    def take(self, prompt: str) -> int:
+        """Note a request; returns its number."""
+        with self._lock:
+            self.prompts.append(prompt)
+            return len(self.prompts) - 1
 
     def stop(self) -> None:
         """Drop every connection at once, as a killed server does."""
-        self._stopping.set()
+        self.stopping.set()
+        self._http.stop()
         self._grpc.stop(grace=0).wait()
 
     def wait(self, seconds: float) -> None:
         """Let time pass, unless the server is stopped first."""
-        self._stopping.wait(seconds)
+        self.stopping.wait(seconds)
 
     def hang(self, context: Any) -> None:
         """Stay silent until the client has gone or the server is stopped."""
-        while context.is_active() and not self._stopping.is_set():
+        while context.is_active() and not self.stopping.is_set():
             self.wait(0.01)
 
     def __enter__(self) -> Self:
         """Start to answer."""
         self._grpc.start()
+        self._http.start()
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -135,7 +93,6 @@ class _Servicer(service_pb2_grpc.GRPCInferenceServiceServicer):  # type: ignore[
 
     def __init__(self, mock: MockServer) -> None:
         self._mock = mock
-        self._lock = threading.Lock()
 
     def ServerLive(self, _request: Any, _context: Any) -> Any:  # noqa: N802 - the protocol's name
         return service_pb2.ServerLiveResponse(live=True)
@@ -151,7 +108,7 @@ class _Servicer(service_pb2_grpc.GRPCInferenceServiceServicer):  # type: ignore[
             context.abort(grpc.StatusCode.NOT_FOUND, f"Request for unknown model: '{request.name}'")
         response = service_pb2.ModelMetadataResponse(name=request.name, platform="ensemble")
         for name in self._mock.script.inputs:
-            response.inputs.add(name=name, datatype=_INPUTS[name], shape=[-1, 1])
+            response.inputs.add(name=name, datatype=INPUTS[name], shape=[-1, 1])
         for name, datatype in _OUTPUTS.items():
             response.outputs.add(name=name, datatype=datatype, shape=[-1, 1])
         return response
@@ -163,9 +120,7 @@ class _Servicer(service_pb2_grpc.GRPCInferenceServiceServicer):  # type: ignore[
                 yield _refuse(f"unexpected inference input '{min(unknown)}' for model 'ensemble'")
                 continue
             inputs = _read_inputs(request)
-            with self._lock:
-                number = len(self._mock.prompts)
-                self._mock.prompts.append(inputs["text_input"])
+            number = self._mock.take(inputs["text_input"])
             answer = _Answer(self._mock, request, inputs, context)
             yield from answer.play(misbehaviour := self._mock.script.befalls(number))
             if misbehaviour is Misbehaviour.TRUNCATED:
@@ -236,7 +191,7 @@ class _Answer:
         _add(
             response, "num_input_tokens", "INT32", struct.pack("<i", self._mock.script.input_tokens)
         )
-        for number, name in enumerate(_TIMINGS):
+        for number, name in enumerate(TIMINGS):
             _add(response, name, "INT64", struct.pack("<q", self._arrival_ns + number))
         return _wrap(response)
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from perfgate import codec
 from perfgate.engines.site import ORIGIN_FILE, read_origin
-from perfgate.model import Engine, Fingerprint, OperatingPoint, Workload
+from perfgate.model import Engine, Fingerprint, OperatingPoint, Protocol, Workload
 from perfgate.observe.nvml import NvmlGpu
 from perfgate.observe.surroundings import CONTAINER_VARIABLE
 from perfgate.targets import HARDWARE_TARGETS
@@ -31,7 +31,11 @@ _NOT_REPORTED = "not reported"
 
 
 def fingerprint(
-    point: OperatingPoint, engine: Engine, hardware: str, gpu: NvmlGpu | None = None
+    point: OperatingPoint,
+    engine: Engine,
+    hardware: str,
+    gpu: NvmlGpu | None = None,
+    protocol: Protocol = Protocol.GRPC,
 ) -> Fingerprint:
     """Fingerprint one measurement; `gpu` is the one that serves, None where none does or is known.
 
@@ -52,6 +56,8 @@ def fingerprint(
             "isl": str(load.isl),
             "osl": str(load.osl),
             "workload": workload_digest(load),
+            # Said only of the others: what was recorded before there were any stays comparable.
+            **({} if protocol is Protocol.GRPC else {"protocol": str(protocol)}),
             **(gpu_identity(gpu) if gpu else {}),
         },
         context={

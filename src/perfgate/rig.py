@@ -173,6 +173,8 @@ class Rig:
     def _drive(self, point: OperatingPoint, time_rounds: TimeRounds | None) -> LoadRun:
         engine = self.engine(point.engine)
         server, watcher = self._server_for(point, engine)
+        if self._setting.remote is None:
+            server = replace(server, protocol=point.protocol)
         before = self._scrape_idle(server)
         started_at = wall_clock()
         with watcher.watch(server) as watched:
@@ -180,7 +182,9 @@ class Rig:
         after, gone = ({}, ()) if outcome.faults else self._scrape_after(server)
         return LoadRun(
             point=point,
-            fingerprint=fingerprint(point, engine, self._setting.hardware, watcher.gpu),
+            fingerprint=fingerprint(
+                point, engine, self._setting.hardware, watcher.gpu, server.protocol
+            ),
             started_at=started_at,
             marks_ns=outcome.marks_ns,
             records=outcome.records,

@@ -17,6 +17,7 @@ from perfgate.model import (
     LoadPlacement,
     OperatingPoint,
     Policy,
+    Protocol,
     Sampling,
     ServingSpec,
     Workload,
@@ -103,6 +104,7 @@ class _PointRow(msgspec.Struct, frozen=True, kw_only=True):
     ramp: int = 1
     on_request: bool = False
     gated: bool = True
+    protocol: Protocol = Protocol.GRPC
     claim: Claim | None = None
     serving: dict[str, Any] = {}
 
@@ -135,6 +137,7 @@ def _point(
             sampling=Sampling(rounds=row.rounds, round_requests=row.round_requests, ramp=row.ramp),
             claim=row.claim,
             gated=row.gated,
+            protocol=row.protocol,
         )
     except UsageError as error:
         raise UsageError(f"{where}: {error.field}", error.value, error.rule) from error

@@ -6,6 +6,7 @@ import functools
 import os
 import signal
 import threading
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from perfgate.load.fleet import here
 from perfgate.load.spool import Receiver
 from perfgate.measure.measure import measure
 from perfgate.mock_server import Misbehaviour, MockServer, Script
-from perfgate.model import Policy, RequestStatus, Sampling, Server, Workload
+from perfgate.model import Policy, Protocol, RequestStatus, Sampling, Server, Workload
 from tests.unit.factories import a_load_run, a_point
 
 pytestmark = pytest.mark.unit
@@ -32,16 +33,26 @@ def prompts(count=200):
     return [f"prompt {index}" for index in range(count)]
 
 
-@pytest.fixture(params=list(Receiver), ids=str)
+WAYS = {
+    "library": (Receiver.GRPC, Protocol.GRPC),
+    "grpc": (Receiver.FAST, Protocol.GRPC),
+    "http": (Receiver.FAST, Protocol.HTTP),
+}
+
+
+@pytest.fixture(params=WAYS)
 def loop(request):
     """Makes a small closed loop, once on each receiver: they must not differ in anything."""
-    return functools.partial(make_loop, receiver=request.param)
+    receiver, protocol = WAYS[request.param]
+    return functools.partial(make_loop, receiver=receiver, protocol=protocol)
 
 
-def make_loop(server, spool, *, texts=None, deadline_s=PATIENCE_S, stall_s=PATIENCE_S, **options):
+def make_loop(
+    server, spool, *, protocol, texts=None, deadline_s=PATIENCE_S, stall_s=PATIENCE_S, **options
+):
     """A small closed loop."""
     return ClosedLoop(
-        server,
+        replace(server, protocol=protocol),
         WORKLOAD,
         texts or prompts(),
         spool=spool,
@@ -122,10 +133,25 @@ def test_one_request_is_in_flight_for_each_client(loop, mocked_server, tmp_path)
 @pytest.mark.parametrize(
     ("misbehaviour", "words"),
     [
-        (Misbehaviour.TRUNCATED, "closed the stream before its final response"),
-        (Misbehaviour.RESET, "UNAVAILABLE: the server shut down"),
-        (Misbehaviour.OUT_OF_MEMORY, "out of memory"),
-        (Misbehaviour.REORDERED, "got a response for request"),
+        (
+            Misbehaviour.TRUNCATED,
+            (
+                "closed the stream before its final response",
+                "closed the connection, in the midst of its answer",
+            ),
+        ),
+        (
+            Misbehaviour.RESET,
+            (
+                "UNAVAILABLE: the server shut down",
+                "closed the connection, in the midst of its answer",
+            ),
+        ),
+        (Misbehaviour.OUT_OF_MEMORY, ("out of memory",)),
+        (
+            Misbehaviour.REORDERED,
+            ("got a response for request", "no HTTP/1.1 answer begins with"),
+        ),
     ],
 )
 def test_a_request_that_fails_is_an_error_and_the_load_goes_on(
@@ -135,7 +161,7 @@ def test_a_request_that_fails_is_an_error_and_the_load_goes_on(
     outcome, broke = outcome_of(loop, mocked_server, tmp_path, misbehaviour)
 
     (failed,) = (one for one in outcome.records if one.status is RequestStatus.ERROR)
-    assert words in failed.error
+    assert any(expected in failed.error for expected in words)
     assert any(
         record.client == failed.client and record.due_ns == failed.finished_ns
         for record in outcome.records
@@ -290,9 +316,10 @@ def test_an_interrupted_load_leaves_nothing(loop, mocked_server, tmp_path):
 
 def test_no_server_is_an_error_before_anything_starts(loop, tmp_path):
     """An address where nobody listens is named, and no worker is started."""
-    server = Server(grpc_url="127.0.0.1:9", http_url="", metrics_url="", simulated=True)
+    address = "127.0.0.1:9"
+    server = Server(grpc_url=address, http_url=f"http://{address}", metrics_url="", simulated=True)
 
-    with pytest.raises(LoadError, match=r"127\.0\.0\.1:9 did not describe itself"):
+    with pytest.raises(LoadError, match=r"127\.0\.0\.1:9"):
         loop(server, tmp_path).__enter__()
 
     assert list(tmp_path.iterdir()) == []

@@ -32,7 +32,7 @@ class Peer:
             self.h2.update_settings(
                 {getattr(h2.settings.SettingCodes, name): value for name, value in settings.items()}
             )
-        self.client = Connection("127.0.0.1:8001")
+        self.client = Connection("127.0.0.1:8001", PATH, streams=8)
         self.events = []
         self.heard = []
         self.ends = []
@@ -49,7 +49,7 @@ class Peer:
     def open(self, deliver=None):
         """A call, accepted by the server; returns its number."""
         number = self.client.open(
-            PATH, deliver or (lambda stamp, message: self.heard.append((stamp, message))), self.end
+            deliver or (lambda stamp, message: self.heard.append((stamp, message))), self.end
         )
         self.exchange()
         self.h2.send_headers(number, RESPONSE)
@@ -330,8 +330,8 @@ def test_a_peer_that_breaks_the_protocol_is_refused(data):
 @given(st.lists(st.binary(max_size=60), max_size=6), st.booleans())
 def test_no_bytes_break_the_reader_itself(pieces, whole):
     """Whatever comes is understood, ignored or refused: no other exception exists."""
-    client = Connection("x:1")
-    number = client.open(PATH, lambda *_: None, lambda _: None)
+    client = Connection("x:1", PATH)
+    number = client.open(lambda *_: None, lambda _: None)
     try:
         for kind, piece in enumerate(pieces):
             client.receive(frame(kind, 0x25 * kind % 64, number, piece) if whole else piece, 0)

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from perfgate.load.parser import are_cumulative, parse_exchange, settle_counts
+from perfgate.load.parser import are_cumulative, read_grpc, settle_counts
+from perfgate.load.parser import parse_exchange as parse
 from perfgate.load.spool import Ending, Exchange
 from perfgate.load.wire import ERROR_TAG, FINAL_MARK
 from perfgate.model import RequestStatus
@@ -16,6 +17,11 @@ from tests.unit.factories import a_record
 from tests.unit.messages import final_message, refusal, token_message
 
 pytestmark = pytest.mark.unit
+
+
+def parse_exchange(heard, expected):
+    """A record of what came over gRPC."""
+    return parse(heard, expected, read_grpc)
 
 
 def exchange(*messages, ending=Ending.FINAL, index=3):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -14,13 +16,16 @@ from perfgate.load.planner import (
     prompts_needed,
     requests_planned,
 )
-from perfgate.load.tensors import InputTensor, ModelInputs
+from perfgate.load.tensors import InputTensor, ModelInputs, serialise_request
 from perfgate.model import Sampling, Workload
 
 pytestmark = pytest.mark.unit
 
-INPUTS = ModelInputs(
-    "ensemble", (InputTensor("text_input", "BYTES", 2), InputTensor("max_tokens", "INT32", 2))
+SERIALISE = functools.partial(
+    serialise_request,
+    ModelInputs(
+        "ensemble", (InputTensor("text_input", "BYTES", 2), InputTensor("max_tokens", "INT32", 2))
+    ),
 )
 
 workloads = st.builds(
@@ -65,7 +70,7 @@ def test_planned_requests_are_firsts_and_rounds(workload, sampling):
 
 def test_each_prompt_becomes_one_request():
     """Requests carry their number as id, their prompt and their length."""
-    plan = plan_requests(Workload(concurrency=2, isl=8, osl=4), ["a", "b", "c"], INPUTS)
+    plan = plan_requests(Workload(concurrency=2, isl=8, osl=4), ["a", "b", "c"], SERIALISE)
     requests = [service_pb2.ModelInferRequest.FromString(request) for request in plan]
 
     assert [request.id for request in requests] == ["0", "1", "2"]
@@ -79,4 +84,4 @@ def test_each_prompt_becomes_one_request():
 def test_too_few_or_repeated_prompts_are_refused(prompts, reason):
     """Repeated prompts could be answered from the KV cache, so they are refused beforehand."""
     with pytest.raises(LoadError, match=reason):
-        plan_requests(Workload(concurrency=2, isl=8, osl=4), prompts, INPUTS)
+        plan_requests(Workload(concurrency=2, isl=8, osl=4), prompts, SERIALISE)

@@ -9,6 +9,7 @@ from perfgate.errors import LoadError
 from perfgate.load.tensors import (
     OPTIONAL_INPUTS,
     REQUIRED_INPUTS,
+    InputTensor,
     choose_inputs,
     fetch_inputs,
     serialise_request,
@@ -22,10 +23,7 @@ TYPES = {"text_input": "BYTES", "max_tokens": "INT32", "min_tokens": "INT64", "e
 
 def metadata(*names, shape=(-1, 1)):
     """A model's inputs by name, as Triton describes them."""
-    tensor = service_pb2.ModelMetadataResponse.TensorMetadata
-    return {
-        name: tensor(name=name, datatype=TYPES.get(name, "BOOL"), shape=shape) for name in names
-    }
+    return {name: InputTensor(name, TYPES.get(name, "BOOL"), len(shape)) for name in names}
 
 
 def test_only_what_the_model_takes_is_sent():
@@ -46,8 +44,7 @@ def test_what_the_measurement_rests_on_is_required(name):
 
 def test_an_input_of_another_type_is_refused():
     """A model whose max_tokens is no integer is not TensorRT-LLM's ensemble."""
-    offered = metadata(*REQUIRED_INPUTS)
-    offered["max_tokens"].datatype = "FP32"
+    offered = metadata(*REQUIRED_INPUTS) | {"max_tokens": InputTensor("max_tokens", "FP32", 2)}
 
     with pytest.raises(LoadError, match=r"max_tokens .* is FP32"):
         choose_inputs("m", offered)

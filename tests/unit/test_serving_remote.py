@@ -10,7 +10,7 @@ from perfgate import rig as rig_module
 from perfgate.errors import ServerError, UsageError
 from perfgate.load.tensors import fetch_inputs
 from perfgate.mock_server import MockServer, Script
-from perfgate.model import Sampling, Target, Workload
+from perfgate.model import Protocol, Sampling, Target, Workload
 from perfgate.rig import Rig
 from perfgate.serving.remote import discover, parse_url
 from perfgate.setting import settle
@@ -52,10 +52,32 @@ def test_ports_that_are_not_named_are_triton_s_own():
 
 
 @pytest.mark.parametrize(
+    ("url", "protocol", "metrics"),
+    [
+        ("staging:8001", Protocol.GRPC, "http://staging:8002/metrics"),
+        ("grpc://staging:8001", Protocol.GRPC, "http://staging:8002/metrics"),
+        ("http://staging:8000", Protocol.HTTP, "http://staging:8002/metrics"),
+        ("openai+http://staging:9000", Protocol.OPENAI, "http://staging:9000/metrics"),
+        ("openai+http://staging:9000?metrics=1", Protocol.OPENAI, "http://staging:1/metrics"),
+    ],
+)
+def test_the_scheme_says_how_the_server_is_asked(url, protocol, metrics):
+    """An OpenAI-compatible server shows its metrics at its only port."""
+    server = parse_url(url)
+
+    assert (server.protocol, server.metrics_url) == (protocol, metrics)
+    assert bool(server.grpc_url) is (protocol is Protocol.GRPC)
+
+
+@pytest.mark.parametrize(
     "url",
     [
         "staging",
-        "http://staging:8000",
+        "https://staging:8000",
+        "openai://staging:8000",
+        "http://staging",
+        "http://staging:8000?http=8000",
+        "openai+http://staging:8000/v1",
         "grpc://staging",
         "grpc://:8001",
         "grpc://staging:port",
@@ -84,9 +106,36 @@ def test_anything_else_is_refused_with_the_form(url):
 def test_the_model_is_found_by_asking(models, asked, found):
     """The ensemble if it is there, the LLM API's model otherwise, or the one that was named."""
     with MockServer(Script(models=models)) as mock:
-        server = parse_url(f"grpc://{mock.server.grpc_url}{asked}")
+        for url in (f"grpc://{mock.server.grpc_url}", mock.server.http_url):
+            assert discover(parse_url(f"{url}{asked}")).model == found
 
-        assert discover(server).model == found
+
+@pytest.mark.parametrize(
+    ("models", "asked", "found"),
+    [(("llama",), "", "llama"), (("llama", "qwen"), "?model=qwen", "qwen")],
+    ids=["the only one", "by name"],
+)
+def test_an_openai_compatible_server_lists_its_models(models, asked, found):
+    """One needs no name."""
+    with MockServer(Script(models=models)) as mock:
+        assert discover(parse_url(f"openai+{mock.server.http_url}{asked}")).model == found
+
+
+@pytest.mark.parametrize(
+    ("models", "asked", "words"),
+    [
+        (("llama", "qwen"), "", "serves llama, qwen, and none of them was asked for"),
+        (("llama",), "?model=x", "serves llama, and x was asked for"),
+        ((), "", "serves no model"),
+    ],
+)
+def test_a_model_that_cannot_be_told_is_asked_for(models, asked, words):
+    """With what there is, and how to name it."""
+    with (
+        MockServer(Script(models=models)) as mock,
+        pytest.raises(ServerError, match=rf"{words}.*\?model=NAME"),
+    ):
+        discover(parse_url(f"openai+{mock.server.http_url}{asked}"))
 
 
 def test_tensors_the_server_lacks_are_not_sent():
@@ -106,12 +155,18 @@ def test_a_server_without_a_model_of_ours_says_what_was_looked_for():
         pytest.raises(ServerError, match=r"no model ensemble or tensorrt_llm.*\?model=NAME"),
     ):
         discover(parse_url(mock.server.grpc_url))
+    with (
+        MockServer(Script(models=("resnet",))) as mock,
+        pytest.raises(ServerError, match=r"no model ensemble or tensorrt_llm.*\?model=NAME"),
+    ):
+        discover(parse_url(mock.server.http_url))
 
 
-def test_nobody_there_is_a_server_error():
+@pytest.mark.parametrize("scheme", ["grpc://", "http://", "openai+http://"])
+def test_nobody_there_is_a_server_error(scheme):
     """With the address."""
-    with pytest.raises(ServerError, match=r"no Triton answers at 127\.0\.0\.1:1"):
-        discover(parse_url("127.0.0.1:1"))
+    with pytest.raises(ServerError, match=r"no .* answers at .*127\.0\.0\.1:1"):
+        discover(parse_url(f"{scheme}127.0.0.1:1"))
 
 
 class Silent:
@@ -140,7 +195,8 @@ def small():
     )
 
 
-def test_a_running_server_is_measured_and_left_running(tmp_path, monkeypatch):
+@pytest.mark.parametrize("protocol", list(Protocol), ids=str)
+def test_a_running_server_is_measured_and_left_running(tmp_path, monkeypatch, protocol):
     """Nothing is built or booted; metrics it does not show us are no error."""
 
     def forbidden(*_, **__):
@@ -150,7 +206,11 @@ def test_a_running_server_is_measured_and_left_running(tmp_path, monkeypatch):
     lay_out_suite(tmp_path)
     observer = Silent()
     with MockServer(Script(input_tokens=4)) as mock:
-        url = f"grpc://{mock.server.grpc_url}?metrics=1"
+        url = {
+            Protocol.GRPC: f"grpc://{mock.server.grpc_url}",
+            Protocol.HTTP: mock.server.http_url,
+            Protocol.OPENAI: f"openai+{mock.server.http_url}",
+        }[protocol] + "?metrics=1"
         setting = settle(
             tmp_path, target="auto", url=url, require_hardware=False, artifacts=tmp_path / "a"
         )
@@ -159,6 +219,8 @@ def test_a_running_server_is_measured_and_left_running(tmp_path, monkeypatch):
 
         assert discover(parse_url(mock.server.grpc_url))
     assert setting.target is Target.REMOTE
+    over = measurement.fingerprint.identity.get("protocol", Protocol.GRPC)
+    assert over == protocol
     assert (measurement.requests, measurement.fingerprint.target) == (8, Target.REMOTE)
     assert not [step for step in observer.steps if step.startswith(("boot", "build"))]
     assert not (tmp_path / ".perfgate").exists()

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import struct
 import tempfile
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +15,8 @@ from perfgate.load.closed_loop import ClosedLoop
 from perfgate.load.fidelity import Fidelity, StampedStream, judge_stamps
 from perfgate.load.planner import prompts_needed
 from perfgate.load.spool import Ending, Exchange, Receiver
-from perfgate.model import ClientAudit, Sampling, Server, Workload
+from perfgate.load.wire import END
+from perfgate.model import ClientAudit, Protocol, Sampling, Server, Workload
 
 _TEXT = "text_output"
 
@@ -26,6 +29,7 @@ class Calibration:
     """
 
     receiver: Receiver
+    protocol: Protocol
     concurrency: int
     tok_s: float
     cpu_us_per_token: float
@@ -45,7 +49,7 @@ def calibrate_client(
 
     def keep(exchange: Exchange) -> None:
         if exchange.ending is Ending.FINAL and exchange.index >= workload.concurrency:
-            streams.append(read_stamps(exchange, asked=workload.osl))
+            streams.append(read_stamps(exchange, server.protocol, asked=workload.osl))
 
     count = prompts_needed(workload, Sampling(rounds=1, round_requests=requests))
     texts = [f"prompt {number}" for number in range(count)]
@@ -61,6 +65,7 @@ def calibrate_client(
     audit = outcome.audit
     return Calibration(
         receiver=receiver,
+        protocol=server.protocol,
         concurrency=workload.concurrency,
         tok_s=audit.messages / audit.wall_s,
         cpu_us_per_token=1e6 * audit.cpu_s / max(1, audit.messages),
@@ -70,21 +75,18 @@ def calibrate_client(
     )
 
 
-def read_stamps(exchange: Exchange, *, asked: int) -> StampedStream:
+def read_stamps(exchange: Exchange, protocol: Protocol, *, asked: int) -> StampedStream:
     """Read the server's stamps out of an exchange's messages."""
     sent_ns: list[int] = []
     came_ns = 0
     arrived_ns: list[int] = []
     numbers: list[int] = []
     for stamp_ns, message in zip(exchange.stamps_ns, exchange.messages, strict=True):
-        response = service_pb2.ModelStreamInferResponse.FromString(message).infer_response
-        for output, raw in zip(response.outputs, response.raw_output_contents, strict=True):
-            if output.name == _TEXT:
-                (length,) = struct.unpack_from("<I", raw)
-                token_ns, came_ns, number = map(int, raw[4 : 4 + length].split())
-                sent_ns.append(token_ns)
-                arrived_ns.append(stamp_ns)
-                numbers.append(number)
+        for text in _texts(message, protocol):
+            token_ns, came_ns, number = map(int, text.split())
+            sent_ns.append(token_ns)
+            arrived_ns.append(stamp_ns)
+            numbers.append(number)
     return StampedStream(
         asked=asked,
         request_sent_ns=exchange.sent_ns,
@@ -93,3 +95,15 @@ def read_stamps(exchange: Exchange, *, asked: int) -> StampedStream:
         arrived_ns=tuple(arrived_ns),
         numbers=tuple(numbers),
     )
+
+
+def _texts(message: bytes, protocol: Protocol) -> Iterator[bytes]:
+    if protocol is Protocol.HTTP:
+        if message != END:
+            yield json.loads(message)[_TEXT].encode()
+        return
+    response = service_pb2.ModelStreamInferResponse.FromString(message).infer_response
+    for output, raw in zip(response.outputs, response.raw_output_contents, strict=True):
+        if output.name == _TEXT:
+            (length,) = struct.unpack_from("<I", raw)
+            yield raw[4 : 4 + length]

@@ -11,6 +11,7 @@ from typing import Self
 from perfgate.errors import LoadError
 from perfgate.load.audit import audit_client, combine, find_marks
 from perfgate.load.control import Cell
+from perfgate.load.dialects import Dialect, learn_dialect
 from perfgate.load.fleet import Crew, Fleet, Worker, here
 from perfgate.load.parser import parse_exchange, settle_counts
 from perfgate.load.planner import (
@@ -20,7 +21,6 @@ from perfgate.load.planner import (
     requests_planned,
 )
 from perfgate.load.spool import Beat, Beats, End, Exchange, Plan, Receiver
-from perfgate.load.tensors import fetch_inputs
 from perfgate.model import ClientAudit, RequestRecord, Server, Workload
 
 __all__ = ["ClosedLoop", "LoadOutcome", "prompts_needed"]
@@ -87,6 +87,7 @@ class ClosedLoop:
         self._deadline_s = request_deadline_s
         self._stall_s = stall_s
         self._rounds: list[int] = []
+        self._dialect: Dialect
         self._told = -1
         self._stack = ExitStack()
         self._fleet: Fleet | None = None
@@ -146,15 +147,16 @@ class ClosedLoop:
         return self._fleet
 
     def _plan(self) -> Plan:
-        inputs = fetch_inputs(self._server.grpc_url, self._server.model)
+        self._dialect = learn_dialect(self._server)
         return Plan(
-            address=self._server.grpc_url,
+            address=self._dialect.address,
+            protocol=self._server.protocol,
             receiver=self._receiver,
             concurrency=self._workload.concurrency,
             ramp=self._ramp,
             deadline_s=self._deadline_s,
             stall_s=self._stall_s,
-            requests=plan_requests(self._workload, self._prompts, inputs),
+            requests=plan_requests(self._workload, self._prompts, self._dialect.serialise),
         )
 
     def _wait_for(self, completed: int) -> None:
@@ -176,7 +178,7 @@ class ClosedLoop:
                 case Exchange():
                     if self._on_exchange is not None:
                         self._on_exchange(frame)
-                    record = parse_exchange(frame, expected[frame.index])
+                    record = parse_exchange(frame, expected[frame.index], self._dialect.read)
                     heard[id(worker)].records.append(record)
                 case Beats():
                     heard[id(worker)].beats.extend(frame.beats)

@@ -1,7 +1,8 @@
 """The fast receiver: sockets of our own on one epoll loop, stamped by the kernel.
 
-No thread, no future and no copy stands between a packet and its stamp. The connection itself is
-`http2`, which knows nothing of sockets.
+No thread and no future stands between a packet and its stamp, and one that is read late is stamped
+no later: so the loop lets packets gather, and reads many in one turn. What it reads is understood
+by `http2` or `http1`, which know nothing of sockets.
 """
 
 from __future__ import annotations
@@ -11,18 +12,30 @@ import select
 import socket
 import sys
 from collections.abc import Callable
-from time import perf_counter_ns
+from time import perf_counter_ns, sleep
 from typing import Final
 
 from perfgate.errors import LoadError
 from perfgate.load.clients import Clients
 from perfgate.load.heartbeat import Heartbeat
-from perfgate.load.http2 import Connection, ProtocolError
 from perfgate.load.kernel_clock import ANCILLARY_BYTES, KernelClock, request_stamps
 from perfgate.load.spool import DRAIN, START, Ending, Exchange
-from perfgate.load.wire import CONNECT_S, RECONNECT_S, STREAM_METHOD, ending_of, unreachable
+from perfgate.load.wire import (
+    CONNECT_S,
+    RECONNECT_S,
+    STREAM_METHOD,
+    Connection,
+    ProtocolError,
+    ending_of,
+    http_ending_of,
+    unreachable,
+)
+from perfgate.model import Protocol
 
-STREAMS_PER_CONNECTION = 8
+# A turn reads what came in this time. It costs a next request so much at most, a stamp nothing: on
+# a connection of one stream no message waits for another, so that each read has its own stamp.
+GATHER_NS: Final = 1_000_000
+STREAMS_PER_CONNECTION: Final = 1
 _READ_BYTES: Final = 65_536
 PART_S: Final = 2.0
 _WATCH_NS: Final = 100_000_000
@@ -41,30 +54,29 @@ def run(clients: Clients, heartbeat: Heartbeat, ready: Callable[[], None]) -> No
 
 
 class _Link:
-    """A socket and the HTTP/2 connection on it."""
+    """A socket and the connection on it."""
 
-    def __init__(self, address: str, timeout_s: float) -> None:
-        self.http2 = Connection(address)
-        self._address = address
+    def __init__(self, address: str, connection: Connection, timeout_s: float) -> None:
+        self.connection = connection
         self._writing = False
         host, _, port = address.rpartition(":")
         try:
             self.socket = socket.create_connection((host.strip("[]"), int(port)), timeout_s)
             self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             request_stamps(self.socket)
-            while not self.http2.ready:
-                self.socket.sendall(self.http2.out)
-                self.http2.out.clear()
+            while not connection.ready:
+                self.socket.sendall(connection.out)
+                connection.out.clear()
                 if not (data := self.socket.recv(_READ_BYTES)):
                     raise unreachable(address, timeout_s)
-                self.http2.receive(data, 0)
+                connection.receive(data, 0)
         except (OSError, ProtocolError) as error:
             raise unreachable(address, timeout_s) from error
         self.socket.setblocking(False)  # noqa: FBT003 - the method's own argument
 
     def write(self, epoll: select.epoll) -> None:
         """Send what is to be sent, the rest when the socket takes more; OSError if it is gone."""
-        out = self.http2.out
+        out = self.connection.out
         while out:
             try:
                 del out[: self.socket.send(out)]
@@ -82,6 +94,8 @@ class _Client:
     def __init__(self, loop: _Loop, number: int) -> None:
         self._loop = loop
         self._clients = loop.clients
+        grpc = loop.clients.plan.protocol is Protocol.GRPC
+        self._ending_of = ending_of if grpc else http_ending_of
         self._number = number
         self._exchange: Exchange | None = None
         self._stream = 0
@@ -90,28 +104,35 @@ class _Client:
     def open(self, link: _Link) -> None:
         """Open a stream on `link`."""
         self.link = link
-        self._stream = link.http2.open(STREAM_METHOD, self._deliver, self._ended)
+        self._stream = link.connection.open(self._deliver, self._ended)
 
     def begin(self, due_ns: int) -> None:
         """Send the next request, unless the load is over."""
         exchange = self._exchange = self._clients.draw(self._number, due_ns)
-        if exchange is not None and self.link is not None:
-            exchange.sent_ns = perf_counter_ns()
-            self.link.http2.send(self._stream, self._clients.plan.requests[exchange.index])
-            self._loop.dirty[self.link] = None
+        if exchange is None or (self.link is None and not self._loop.attach(self)):
+            return
+        assert self.link is not None  # noqa: S101 - it was there, or has just been attached
+        exchange.sent_ns = perf_counter_ns()
+        self._loop.dirty[self.link] = None
+        self.link.connection.send(self._stream, self._clients.plan.requests[exchange.index])
 
     def part(self) -> None:
         """Let the server end the stream: it has nothing more to wait for."""
         if self.link is not None:
-            self.link.http2.half_close(self._stream)
+            self.link.connection.half_close(self._stream)
             self._loop.dirty[self.link] = None
 
     def give_up(self, ending: Ending, now_ns: int) -> None:
         """End the request in flight without an answer, and its stream with it."""
-        if self._exchange is not None and self.link is not None:
-            self.link.http2.cancel(self._stream)
-            self._loop.dirty[self.link] = None
+        if self._exchange is not None:
+            self._drop()
             self._finish(ending, now_ns)
+
+    def _drop(self) -> None:
+        if self.link is not None:
+            self.link.connection.cancel(self._stream)
+            self._loop.dirty[self.link] = None
+            self.link = None
 
     def _deliver(self, stamp_ns: int, message: bytes) -> None:
         """Keep a message and its stamp: the hot path."""
@@ -120,12 +141,13 @@ class _Client:
             return  # a response that nobody waits for; the next request finds it out
         exchange.stamps_ns.append(stamp_ns)
         exchange.messages.append(message)
-        if (ending := ending_of(message)) is not None:
-            if ending is not Ending.FINAL and self.link is not None:
-                self.link.http2.cancel(self._stream)
+        if (ending := self._ending_of(message)) is not None:
+            if ending is not Ending.FINAL:
+                self._drop()
             self._finish(ending, stamp_ns)
 
     def _ended(self, reason: str) -> None:
+        self.link = None
         if self._exchange is not None:
             self._exchange.error = reason
             self._finish(Ending.BROKEN, perf_counter_ns())
@@ -142,7 +164,7 @@ class _Client:
         else:
             self._clients.settle(exchange)
             if ending is not Ending.STOPPED:
-                self._loop.reopen(self, at_ns)
+                self.begin(at_ns)
 
 
 class _Loop:
@@ -161,13 +183,14 @@ class _Loop:
         self._stdin = sys.stdin.fileno()
         self._started = False
         self._watch_ns = 0
+        self._read_ns = 0
 
     def connect(self) -> None:
         """Open every connection and every stream, so that no request pays for one."""
-        for number, client in enumerate(self._all):
+        link = self._link(CONNECT_S)
+        for client in self._all:
             # Neighbours share a connection, so that the first requests arrive in their order.
-            if number % STREAMS_PER_CONNECTION == 0:
-                link = self._link(CONNECT_S)
+            link = link if link.connection.room else self._link(CONNECT_S)
             client.open(link)
         self.dirty.update(dict.fromkeys(self._links.values()))
         self._write_dirty()
@@ -190,7 +213,14 @@ class _Loop:
             )
 
     def _turn(self, timeout_s: float) -> None:
-        for descriptor, _ in self._epoll.poll(timeout_s):
+        events = self._epoll.poll(timeout_s)
+        if events and self._started:
+            early_ns = self._read_ns + GATHER_NS - perf_counter_ns()
+            if early_ns > 0:
+                sleep(early_ns / 1e9)
+                events = self._epoll.poll(0)
+            self._read_ns = perf_counter_ns()
+        for descriptor, _ in events:
             if descriptor == self._stdin:
                 self._listen_to_parent()
             elif link := self._links.get(descriptor):
@@ -206,29 +236,26 @@ class _Loop:
             else:
                 client.give_up(Ending.STOPPED, now_ns)
         self._epoll.unregister(self._stdin)
-        while any(link.http2.calls for link in self._links.values()) and self.clients.drained:
+        while any(link.connection.calls for link in self._links.values()) and self.clients.drained:
             self._turn(PART_S)
             if perf_counter_ns() - now_ns > PART_S * 1e9:
                 return
 
-    def reopen(self, client: _Client, at_ns: int) -> None:
-        """Give a client whose request failed a new stream, on a new connection if need be."""
-        if self.clients.stopped:
-            return
-        link = client.link
-        if link is None or link.http2.leaving or link.socket.fileno() not in self._links:
-            others = [one for one in self._links.values() if not one.http2.leaving]
-            try:
-                link = others[0] if others else self._link(RECONNECT_S)
-            except LoadError as error:
-                self.clients.fail(str(error))
-                return
+    def attach(self, client: _Client) -> bool:
+        """Give a client that lost its call another one; the load fails where that cannot be."""
+        free = (one for one in self._links.values() if one.connection.room)
+        try:
+            link = next(free, None) or self._link(RECONNECT_S)
+        except LoadError as error:
+            self.clients.fail(str(error))
+            return False
         client.open(link)
         self.dirty[link] = None
-        client.begin(at_ns)
+        return True
 
     def _link(self, timeout_s: float) -> _Link:
-        link = _Link(self.clients.plan.address, timeout_s)
+        address = self.clients.plan.address
+        link = _Link(address, _connection(self.clients.plan.protocol, address), timeout_s)
         self._links[link.socket.fileno()] = link
         self._epoll.register(link.socket, select.EPOLLIN)
         return link
@@ -242,28 +269,33 @@ class _Loop:
                 self._lose(link, "UNAVAILABLE: the server closed the connection")
                 return
             stamp_ns = self._clock.stamp(ancillary, perf_counter_ns())
-            link.http2.receive(bytes(self._view[:size]), stamp_ns)
+            link.connection.receive(bytes(self._view[:size]), stamp_ns)
         except BlockingIOError:
             pass
         except (OSError, ProtocolError) as error:
             self._lose(link, f"UNAVAILABLE: {error}")
-        if link.http2.out:
+        if link.connection.out:
             self.dirty[link] = None
 
     def _lose(self, link: _Link, reason: str) -> None:
         self.dirty.pop(link, None)
         del self._links[link.socket.fileno()]
         link.socket.close()
-        link.http2.lost(reason)
+        link.connection.lost(reason)
 
     def _write_dirty(self) -> None:
         while self.dirty:
             link = next(iter(self.dirty))
             del self.dirty[link]
+            if link.socket.fileno() not in self._links:
+                continue  # it was lost after it had something to say
             try:
                 link.write(self._epoll)
             except OSError as error:
                 self._lose(link, f"UNAVAILABLE: {error}")
+            else:
+                if link.connection.leaving and not link.connection.calls:
+                    self._lose(link, link.connection.leaving)
 
     def _watch(self) -> None:
         """End requests past their deadline, and the whole load when nothing arrives at all."""
@@ -287,3 +319,14 @@ class _Loop:
                 client.begin(start_ns)
         if DRAIN in words:
             self.clients.drain()
+
+
+def _connection(protocol: Protocol, address: str) -> Connection:
+    """A fresh connection of that protocol; each is imported only where it is used."""
+    if protocol is Protocol.GRPC:
+        from perfgate.load import http2  # noqa: PLC0415
+
+        return http2.Connection(address, STREAM_METHOD, streams=STREAMS_PER_CONNECTION)
+    from perfgate.load import http1  # noqa: PLC0415
+
+    return http1.Connection()

@@ -8,15 +8,13 @@ compression.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from enum import IntEnum
 from typing import Final
 from urllib.parse import unquote
 
 import hpack
 
-Deliver = Callable[[int, bytes], None]
-End = Callable[[str], None]
+from perfgate.load.wire import Deliver, EndCall, ProtocolError
 
 _PREFACE: Final = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 _HEAD: Final = 9
@@ -74,16 +72,12 @@ class Kind(IntEnum):
     CONTINUATION = 9
 
 
-class ProtocolError(Exception):
-    """The peer broke HTTP/2 or gRPC; the connection cannot be used any more."""
-
-
 class _Stream:
     """One gRPC call: where its messages go, and what is left of flow control."""
 
     __slots__ = ("deliver", "end", "pending", "received", "rest", "window")
 
-    def __init__(self, deliver: Deliver, end: End, window: int) -> None:
+    def __init__(self, deliver: Deliver, end: EndCall, window: int) -> None:
         self.deliver = deliver
         self.end = end
         self.window = window
@@ -93,18 +87,20 @@ class _Stream:
 
 
 class Connection:
-    """An HTTP/2 connection of gRPC calls.
+    """An HTTP/2 connection of gRPC calls of the method at `path`, `streams` of them at most.
 
     `out` collects bytes for the peer; whoever owns the socket writes them and empties it. `ready`
     is true once the peer has sent its settings.
     """
 
-    def __init__(self, authority: str) -> None:
+    def __init__(self, authority: str, path: str, *, streams: int = 1) -> None:
         self.ready = False
         self.leaving = ""  # why the peer takes no more streams, if it said so
         self.max_streams = _OPEN_WINDOW
         self.out = bytearray(_PREFACE)
         self._authority = authority
+        self._path = path
+        self._most = streams
         self._encoder = hpack.Encoder()
         self._decoder = hpack.Decoder()
         self._streams: dict[int, _Stream] = {}
@@ -120,8 +116,13 @@ class Connection:
 
     # --- What the client does ---------------------------------------------------------------
 
-    def open(self, path: str, deliver: Deliver, end: End) -> int:
-        """Start a call of the method at `path`; returns its number.
+    @property
+    def room(self) -> bool:
+        """Whether another call can be opened here."""
+        return not self.leaving and len(self._streams) < min(self._most, self.max_streams)
+
+    def open(self, deliver: Deliver, end: EndCall) -> int:
+        """Start a call; returns its number.
 
         `deliver(stamp_ns, message)` is called for each message, `end(reason)` once if the call
         ends for any other cause than `cancel`.
@@ -132,7 +133,7 @@ class Connection:
         headers = (
             (":method", "POST"),
             (":scheme", "http"),
-            (":path", path),
+            (":path", self._path),
             (":authority", self._authority),
             ("te", "trailers"),
             ("content-type", "application/grpc"),

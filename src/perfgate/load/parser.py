@@ -8,8 +8,8 @@ the total is held against the requested length when the run is measured.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped] # ships no types
@@ -43,20 +43,27 @@ class MessageError(Exception):
     """A message is not what the protocol says; its text goes into the request's record."""
 
 
-def parse_exchange(exchange: Exchange, expected: int) -> RequestRecord:
+@dataclass(slots=True)
+class Reading:
+    """What an answer's messages say, as far as they could be read.
+
+    `arrivals` are times and numbers of tokens; `counted` is false where the server told only how
+    many came in all. `integers` are the last values by name.
+    """
+
+    arrivals: list[tuple[int, int]] = field(default_factory=list)
+    integers: dict[str, int] = field(default_factory=dict)
+    counted: bool = True
+
+
+def parse_exchange(
+    exchange: Exchange, expected: int, read: Callable[[Exchange, Reading], None]
+) -> RequestRecord:
     """Turn one exchange into a record; a message that breaks the protocol makes it an ERROR."""
     status, error = _STATUS[exchange.ending], exchange.error
-    arrivals: list[tuple[int, int]] = []
-    integers: dict[str, int] = {}
-    read = Reader(decode, exchange.index).read
+    reading = Reading()
     try:
-        for stamp_ns, message in zip(exchange.stamps_ns, exchange.messages, strict=True):
-            response = read(message)
-            integers |= response.integers
-            if tokens := response.integers.get(OUTPUT_COUNT, 0):
-                arrivals.append((stamp_ns, tokens))
-        if exchange.ending is Ending.FINAL:
-            _check_end(response, integers)
+        read(exchange, reading)
     except MessageError as broken:
         status, error = RequestStatus.ERROR, str(broken)
     return RequestRecord(
@@ -66,13 +73,34 @@ def parse_exchange(exchange: Exchange, expected: int) -> RequestRecord:
         sent_ns=exchange.sent_ns,
         finished_ns=exchange.finished_ns,
         status=status,
-        arrivals_ns=tuple(stamp_ns for stamp_ns, _ in arrivals),
-        tokens=tuple(tokens for _, tokens in arrivals),
-        input_tokens=integers.get(INPUT_COUNT),
+        arrivals_ns=tuple(stamp_ns for stamp_ns, _ in reading.arrivals),
+        tokens=tuple(tokens for _, tokens in reading.arrivals),
+        counted=reading.counted,
+        input_tokens=reading.integers.get(INPUT_COUNT),
         expected_output_tokens=expected,
         error=error,
-        server=_timings(integers),
+        server=_timings(reading.integers),
     )
+
+
+def read_messages(
+    exchange: Exchange, reading: Reading, *, decode: Callable[[bytes, int], Response]
+) -> None:
+    """Read messages that each tell their tokens; MessageError for one that breaks the protocol."""
+    response = Response({}, final=False)
+    for stamp_ns, message in zip(exchange.stamps_ns, exchange.messages, strict=True):
+        response = decode(message, exchange.index)
+        reading.integers |= response.integers
+        if tokens := response.integers.get(OUTPUT_COUNT, 0):
+            reading.arrivals.append((stamp_ns, tokens))
+    if exchange.ending is Ending.FINAL:
+        _check_end(response, reading.integers)
+
+
+def read_grpc(exchange: Exchange, reading: Reading) -> None:
+    """Read Triton's gRPC responses, most of which repeat the one before."""
+    reader = Reader(decode, exchange.index)
+    read_messages(exchange, reading, decode=lambda message, _: reader.read(message))
 
 
 def decode(message: bytes, index: int) -> Response:

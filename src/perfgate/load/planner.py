@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from perfgate.errors import LoadError
-from perfgate.load.tensors import ModelInputs, serialise_request
 from perfgate.model import Sampling, Workload
 
 _RAMP_SLACK = 2  # what early finishers of the ramp go on with, and one spare
@@ -40,8 +39,10 @@ def output_lengths(workload: Workload, requests: int) -> tuple[int, ...]:
     return (*firsts, *[workload.osl] * (requests - len(shares)))
 
 
-def plan_requests(workload: Workload, prompts: Sequence[str], inputs: ModelInputs) -> list[bytes]:
-    """Serialise one request for each prompt, in order of use.
+def plan_requests(
+    workload: Workload, prompts: Sequence[str], serialise: Callable[..., bytes]
+) -> list[bytes]:
+    """Serialise one request for each prompt, in order of use; see `Dialect.serialise`.
 
     Raises LoadError if prompts are too few or not unique.
     """
@@ -56,8 +57,7 @@ def plan_requests(workload: Workload, prompts: Sequence[str], inputs: ModelInput
         raise LoadError(msg)
     lengths = output_lengths(workload, len(prompts))
     return [
-        serialise_request(
-            inputs,
+        serialise(
             index=index,
             prompt=prompt,
             output_tokens=length,

@@ -13,6 +13,8 @@ from pathlib import Path
 
 import msgspec
 
+from perfgate.model import Protocol
+
 PLAN_FILE = "plan.msgpack"
 SPOOL_FILE = "load.spool"
 CONTROL_FILE = "control"
@@ -29,8 +31,8 @@ DRAIN = b"d"
 class Receiver(StrEnum):
     """Which code reads the socket."""
 
-    FAST = "fast"  # our own HTTP/2 on epoll, stamped by the kernel
-    GRPC = "grpc"  # grpc.aio, stamped when Python reads
+    FAST = "fast"  # our own sockets on epoll, stamped by the kernel
+    GRPC = "grpc"  # grpc.aio, stamped when Python reads; speaks gRPC alone
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
@@ -40,6 +42,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     address: str
+    protocol: Protocol = Protocol.GRPC
     receiver: Receiver
     concurrency: int
     ramp: int

@@ -7,6 +7,7 @@ rejects a request with an input the model does not have, so the model's metadata
 from __future__ import annotations
 
 import struct
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import grpc
@@ -75,12 +76,16 @@ def fetch_inputs(address: str, model: str) -> ModelInputs:
                 f" {error.code().name}: {error.details()}. Is the server ready?"
             )
             raise LoadError(msg) from error
-    return choose_inputs(model, {item.name: item for item in metadata.inputs})
+    return choose_inputs(
+        model,
+        {
+            item.name: InputTensor(item.name, item.datatype, len(item.shape))
+            for item in metadata.inputs
+        },
+    )
 
 
-def choose_inputs(
-    model: str, offered: dict[str, service_pb2.ModelMetadataResponse.TensorMetadata]
-) -> ModelInputs:
+def choose_inputs(model: str, offered: Mapping[str, InputTensor]) -> ModelInputs:
     """Pick the inputs to send from those that the model offers."""
     missing = [name for name in REQUIRED_INPUTS if name not in offered]
     if missing:
@@ -97,22 +102,18 @@ def choose_inputs(
                 f" {' or '.join(_DATATYPES[tensor.name])}: this is not TensorRT-LLM's ensemble"
             )
             raise LoadError(msg)
-    return ModelInputs(
-        model,
-        tuple(InputTensor(tensor.name, tensor.datatype, len(tensor.shape)) for tensor in wanted),
-    )
+    return ModelInputs(model, tuple(wanted))
 
 
-def serialise_request(
-    inputs: ModelInputs, *, index: int, prompt: str, output_tokens: int, count_input: bool
-) -> bytes:
-    """Return the bytes of a ModelInferRequest for exactly `output_tokens` tokens.
+def request_values(
+    prompt: str, output_tokens: int, *, count_input: bool
+) -> dict[str, str | int | bool]:
+    """What each input says to get exactly `output_tokens` tokens.
 
     `end_id` -1 never matches a token and `min_tokens` forbids an earlier end: either fixes the
-    length. `count_input` asks how long the prompt was, which then comes with every token. The empty
-    final response is asked for, since the last token may not carry the flag.
+    length. `count_input` asks how long the prompt was, which then comes with every token.
     """
-    values: dict[str, str | int | bool] = {
+    return {
         "text_input": prompt,
         "max_tokens": output_tokens,
         "min_tokens": output_tokens,
@@ -123,6 +124,16 @@ def serialise_request(
         "return_num_output_tokens": True,
         "return_perf_metrics": True,
     }
+
+
+def serialise_request(
+    inputs: ModelInputs, *, index: int, prompt: str, output_tokens: int, count_input: bool
+) -> bytes:
+    """Return the bytes of a ModelInferRequest for exactly `output_tokens` tokens.
+
+    The empty final response is asked for, since the last token may not carry the flag.
+    """
+    values = request_values(prompt, output_tokens, count_input=count_input)
     request = service_pb2.ModelInferRequest(model_name=inputs.model, id=str(index))
     request.parameters["triton_enable_empty_final_response"].bool_param = True
     for tensor in inputs.tensors:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from perfgate.model.spec import EngineSpec, Target
+from perfgate.model.spec import EngineSpec, Protocol, Target
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,12 +25,16 @@ class Engine:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Server:
-    """A running Triton that answers: addresses, never a process manager."""
+    """A running server that answers: addresses, never a process manager.
+
+    `protocol` is how it is asked for tokens. Only a Triton has a `grpc_url`.
+    """
 
     grpc_url: str
     http_url: str
     metrics_url: str
     model: str = "ensemble"
     simulated: bool
+    protocol: Protocol = Protocol.GRPC
     pid: int | None = None
     log: Path | None = None

@@ -33,7 +33,8 @@ class RequestRecord:
     """One request as the client saw it.
 
     `arrivals_ns[i]` is when the i-th response message with tokens came in and `tokens[i]` how many
-    tokens it held, by the server's own count. `due_ns` is when the request should have been sent
+    tokens it held, by the server's own count; not `counted`, the server told only their sum, which
+    is spread evenly. `due_ns` is when the request should have been sent
     (for a closed loop: when the client's slot became free), `sent_ns` when it was.
     """
 
@@ -45,6 +46,7 @@ class RequestRecord:
     status: RequestStatus
     arrivals_ns: tuple[int, ...] = ()
     tokens: tuple[int, ...] = ()
+    counted: bool = True
     input_tokens: int | None = None
     expected_output_tokens: int
     error: str = ""

@@ -40,6 +40,14 @@ class BatchingStrategy(StrEnum):
     STATIC = "V1"
 
 
+class Protocol(StrEnum):
+    """How a server is asked for tokens, and streams them."""
+
+    GRPC = "grpc"  # KServe v2 streaming over gRPC
+    HTTP = "http"  # Triton's generate extension: server-sent events over HTTP/1.1
+    OPENAI = "openai"  # OpenAI's completions: likewise, from servers that are no Triton too
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineSpec:
     """What an engine build is asked for: everything that changes the engine file."""
@@ -158,7 +166,8 @@ class OperatingPoint:
     """One engine under one load, with a name that tests, tables and baselines share.
 
     A point that is not `gated` has no baseline of its own: it is measured to be compared with
-    another point of the same run.
+    another point of the same run. `protocol` is how a server of the suite's own is asked; a remote
+    one is asked as its URL says.
     """
 
     id: str
@@ -168,10 +177,16 @@ class OperatingPoint:
     sampling: Sampling
     claim: Claim | None = None
     gated: bool = True
+    protocol: Protocol = Protocol.GRPC
 
     def __post_init__(self) -> None:
         """Refuse a point whose requests cannot fit its engine."""
         require_name("id", self.id)
+        if self.protocol is Protocol.OPENAI:
+            rule = (
+                "Triton is asked by grpc or http; an OpenAI-compatible server by its --triton-url"
+            )
+            raise UsageError("protocol", str(self.protocol), rule)
         if self.workload.isl > self.engine.max_input_len:
             rule = (
                 f"engine {self.engine.name} takes at most {self.engine.max_input_len} input tokens"
