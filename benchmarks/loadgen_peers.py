@@ -19,7 +19,7 @@ from tritonclient.grpc import InferenceServerClient, InferInput
 from perfgate.load.calibration import Calibration
 from perfgate.load.fidelity import StampedStream, judge_stamps
 from perfgate.load.spool import Receiver
-from perfgate.model import ClientAudit, Server, Workload
+from perfgate.model import ClientAudit, Protocol, Server, Workload
 
 
 def drive_threads(server: Server, load: Workload, requests: int) -> Calibration:
@@ -41,6 +41,7 @@ def drive_threads(server: Server, load: Workload, requests: int) -> Calibration:
     )
     return Calibration(
         receiver=Receiver.GRPC,
+        protocol=Protocol.GRPC,
         concurrency=load.concurrency,
         tok_s=told["messages"] / told["wall_s"],
         cpu_us_per_token=1e6 * told["cpu_s"] / max(1, told["messages"]),

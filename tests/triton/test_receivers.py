@@ -137,7 +137,10 @@ def test_stamps_hold_against_the_servers_own(receiver, protocol, tmp_path):
     """No token is lost, doubled or out of order, and none arrives before it was sent."""
     with serve_stamped(step_s=0.005, workdir=tmp_path) as server:
         found = calibrate_client(
-            replace(server, protocol=protocol), Workload(concurrency=8, isl=4, osl=64), requests=16, receiver=receiver
+            replace(server, protocol=protocol),
+            Workload(concurrency=8, isl=4, osl=64),
+            requests=16,
+            receiver=receiver,
         )
 
     fidelity = found.fidelity

@@ -12,13 +12,14 @@ from perfgate.load.calibration import Calibration
 from perfgate.load.fidelity import Errors, Fidelity
 from perfgate.load.spool import Receiver
 from perfgate.load.tensors import REQUIRED_INPUTS
-from perfgate.model import ClientAudit
+from perfgate.model import ClientAudit, Protocol
 from perfgate.serving.stamped import write_stamped
 
 pytestmark = pytest.mark.unit
 
 FOUND = Calibration(
     receiver=Receiver.FAST,
+    protocol=Protocol.HTTP,
     concurrency=64,
     tok_s=3157.0,
     cpu_us_per_token=40.6,
@@ -49,11 +50,24 @@ def test_an_audit_is_told_in_milliseconds_with_every_loss():
     """Errors by percentile, tokens lost and doubled, cost and faults: nothing is left out."""
     text = calibration_text(FOUND)
 
-    assert "64 streams, 16384 tokens at 3157 tok/s" in text
+    assert "receiver fast, http, 64 streams, 16384 tokens at 3157 tok/s" in text
     assert "0.122    0.641    1.189   14.245" in text
     assert "tokens lost 1, doubled 2, out of order 3" in text
     assert "40.6 us a token (13% of a core)" in text
     assert "fault: the wall clock was set" in text
+
+
+@pytest.mark.parametrize(
+    ("options", "field"),
+    [
+        ({"protocol": Protocol.OPENAI}, "--protocol"),
+        ({"protocol": Protocol.HTTP, "receiver": Receiver.GRPC}, "--receiver"),
+    ],
+)
+def test_a_way_that_nobody_can_be_asked_is_refused_before_anything_boots(options, field):
+    """Triton speaks no OpenAI, and the library's receiver gRPC alone."""
+    with pytest.raises(UsageError, match=field):
+        audit(**options)
 
 
 def test_a_negative_pace_is_refused_before_anything_boots():

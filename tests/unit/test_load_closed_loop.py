@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from perfgate.errors import LoadError
+from perfgate.errors import LoadError, UsageError
 from perfgate.load.closed_loop import ClosedLoop
 from perfgate.load.fleet import here
 from perfgate.load.spool import Receiver
@@ -323,6 +323,14 @@ def test_no_server_is_an_error_before_anything_starts(loop, tmp_path):
         loop(server, tmp_path).__enter__()
 
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_library_is_not_asked_to_speak_http(mocked_server, tmp_path):
+    """It would send gRPC to an HTTP port."""
+    with pytest.raises(UsageError, match="it speaks gRPC alone"):
+        make_loop(
+            mocked_server.server, tmp_path, receiver=Receiver.GRPC, protocol=Protocol.HTTP
+        ).__enter__()
 
 
 def test_a_load_is_a_context_manager(loop, mocked_server, tmp_path):

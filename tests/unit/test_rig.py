@@ -13,7 +13,7 @@ from perfgate.hardware import load_profile
 from perfgate.load.spool import Plan, Receiver
 from perfgate.measure import measure as measure_module
 from perfgate.mock_server import Misbehaviour, MockServer, Script
-from perfgate.model import LoadPlacement, Sampling, Target, Veto, Workload
+from perfgate.model import LoadPlacement, Protocol, Sampling, Target, Veto, Workload
 from perfgate.observe.watch import PERIOD_S
 from perfgate.records import read_run
 from perfgate.rig import Rig
@@ -116,6 +116,18 @@ def test_a_point_is_measured_once_and_recorded(rig, servers):
     assert servers.boots == ["fp8-b16"]
     assert measurement.requests == 8
     assert read_run(rig.records / "fp8-b16-c16.jsonl.gz").point == point
+
+
+def test_a_point_s_protocol_is_how_its_server_is_asked(rig, servers):
+    """Over one server, and told apart in the fingerprint; gRPC says nothing, as it always did."""
+    point = small("fp8-b16-c16")
+    over_grpc = rig.measure(point)
+    over_http = rig.measure(replace(point, id="http", protocol=Protocol.HTTP))
+
+    assert servers.boots == ["fp8-b16"]
+    assert "protocol" not in over_grpc.fingerprint.identity
+    assert over_http.fingerprint.identity["protocol"] == "http"
+    assert over_http.output_tokens > 0
 
 
 def test_the_server_is_watched_while_it_is_loaded(rig, servers):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -13,7 +14,7 @@ from perfgate.errors import UsageError
 from perfgate.load.calibration import Calibration, calibrate_client
 from perfgate.load.fidelity import Errors
 from perfgate.load.spool import Receiver
-from perfgate.model import Workload
+from perfgate.model import Protocol, Workload
 from perfgate.serving.stamped import serve_stamped
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for a machine to read.")]
@@ -38,18 +39,28 @@ def audit(
     receiver: Annotated[
         Receiver, typer.Option("--receiver", help="Whose stamps are judged.")
     ] = Receiver.FAST,
+    protocol: Annotated[
+        Protocol, typer.Option("--protocol", help="How the server is asked: grpc or http.")
+    ] = Protocol.GRPC,
     json: AsJson = False,
 ) -> None:
     """Measure the load client's own error on this machine, against a Triton that stamps tokens."""
     if pace_ms < 0:
         raise UsageError("--pace-ms", pace_ms, "it must be 0 or more")
+    if protocol is Protocol.OPENAI:
+        raise UsageError("--protocol", str(protocol), "the Triton that stamps speaks grpc and http")
+    if receiver is Receiver.GRPC and protocol is not Protocol.GRPC:
+        raise UsageError("--receiver", str(receiver), "it speaks grpc alone")
     workload = Workload(concurrency=concurrency, isl=4, osl=_OSL)
     with (
         tempfile.TemporaryDirectory(prefix="perfgate-audit-") as folder,
         serve_stamped(step_s=pace_ms / 1e3, workdir=Path(folder)) as server,
     ):
         found = calibrate_client(
-            server, workload, requests=requests or 2 * concurrency, receiver=receiver
+            replace(server, protocol=protocol),
+            workload,
+            requests=requests or 2 * concurrency,
+            receiver=receiver,
         )
     typer.echo(codec.to_pretty_json(found) if json else calibration_text(found), nl=False)
 
@@ -59,7 +70,8 @@ def calibration_text(found: Calibration) -> str:
     fidelity, client = found.fidelity, found.audit
     rows = (
         (
-            f"receiver {found.receiver}, {found.concurrency} streams, {fidelity.tokens} tokens at"
+            f"receiver {found.receiver}, {found.protocol}, {found.concurrency} streams,"
+            f" {fidelity.tokens} tokens at"
             f" {found.tok_s:.0f} tok/s\n"
         ),
         f"{'error, ms':24}{'P50':>9}{'P95':>9}{'P99':>9}{'worst':>9}",

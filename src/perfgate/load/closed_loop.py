@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self
 
-from perfgate.errors import LoadError
+from perfgate.errors import LoadError, UsageError
 from perfgate.load.audit import audit_client, combine, find_marks
 from perfgate.load.control import Cell
 from perfgate.load.dialects import Dialect, learn_dialect
@@ -21,7 +21,7 @@ from perfgate.load.planner import (
     requests_planned,
 )
 from perfgate.load.spool import Beat, Beats, End, Exchange, Plan, Receiver
-from perfgate.model import ClientAudit, RequestRecord, Server, Workload
+from perfgate.model import ClientAudit, Protocol, RequestRecord, Server, Workload
 
 __all__ = ["ClosedLoop", "LoadOutcome", "prompts_needed"]
 
@@ -147,6 +147,9 @@ class ClosedLoop:
         return self._fleet
 
     def _plan(self) -> Plan:
+        if self._receiver is Receiver.GRPC and self._server.protocol is not Protocol.GRPC:
+            rule = f"it speaks gRPC alone, and the server is asked by {self._server.protocol}"
+            raise UsageError("receiver", str(self._receiver), rule)
         self._dialect = learn_dialect(self._server)
         return Plan(
             address=self._dialect.address,

@@ -221,6 +221,8 @@ class _Loop:
                 events = self._epoll.poll(0)
             self._read_ns = perf_counter_ns()
         for descriptor, _ in events:
+            if self.clients.stopped and not self.clients.drained:
+                break  # what comes after the end belongs to nobody
             if descriptor == self._stdin:
                 self._listen_to_parent()
             elif link := self._links.get(descriptor):
