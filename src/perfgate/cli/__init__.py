@@ -16,7 +16,7 @@ from perfgate import (
     baselines,
     codec,
 )
-from perfgate.cli import baseline, explore, gate, load, profile, serve, sweep
+from perfgate.cli import baseline, explore, gate, load, peers, profile, serve, sweep
 from perfgate.errors import MissingRequirementError, PerfGateError, UsageError
 from perfgate.exports import formats
 from perfgate.exports.annotations import lines_of
@@ -67,6 +67,7 @@ serve.register(app)
 sweep.register(app)
 gate.register(app)
 explore.register(app)
+peers.register(app)
 baseline.register(baseline_app)
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for a machine to read.")]
