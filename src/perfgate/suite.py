@@ -15,6 +15,7 @@ from perfgate.model import (
     Comparison,
     EngineSpec,
     LoadPlacement,
+    Objective,
     OperatingPoint,
     Policy,
     Protocol,
@@ -106,6 +107,7 @@ class _PointRow(msgspec.Struct, frozen=True, kw_only=True):
     gated: bool = True
     protocol: Protocol = Protocol.GRPC
     claim: Claim | None = None
+    objective: Objective | None = None
     serving: dict[str, Any] = {}
 
 
@@ -136,6 +138,7 @@ def _point(
             ),
             sampling=Sampling(rounds=row.rounds, round_requests=row.round_requests, ramp=row.ramp),
             claim=row.claim,
+            objective=row.objective,
             gated=row.gated,
             protocol=row.protocol,
         )

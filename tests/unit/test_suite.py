@@ -5,7 +5,7 @@ import shutil
 import pytest
 
 from perfgate.errors import UsageError
-from perfgate.model import LoadPlacement
+from perfgate.model import LoadPlacement, Objective, Protocol
 from perfgate.suite import find_root, load_suite
 from tests.unit.planted import ROOT
 
@@ -47,6 +47,16 @@ def test_a_point_s_defaults_can_be_overridden(edited):
     assert suite.points[1].workload.osl == 128
 
 
+def test_a_point_may_have_an_objective_and_a_protocol(edited):
+    """What each of its requests is held to, and how its server is asked."""
+    more = 'objective = { ttft_s = 0.5, latency_s = 7 }\nprotocol = "http"\n'
+    suite = edited("concurrency = 16\n", f"concurrency = 16\n{more}")
+
+    assert suite.points[0].objective == Objective(ttft_s=0.5, latency_s=7)
+    assert suite.points[0].protocol is Protocol.HTTP
+    assert (suite.points[1].objective, suite.points[1].protocol) == (None, Protocol.GRPC)
+
+
 def test_every_point_has_its_default_run_or_is_on_request():
     """What takes too long is named, and the rest is the default run."""
     suite = load_suite(ROOT)
@@ -58,6 +68,12 @@ def test_every_point_has_its_default_run_or_is_on_request():
 @pytest.mark.parametrize(
     ("old", "new", "told"),
     [
+        (
+            "concurrency = 16",
+            'concurrency = 16\nprotocol = "openai"',
+            "protocol: got 'openai', but Triton is asked by grpc or http",
+        ),
+        ("concurrency = 16", "concurrency = 16\nobjective = {}", "set ttft_s, tpot_s, itl_s"),
         ("concurrency = 16", "concurrency = 0", "fp16-b16-c16: concurrency: got 0"),
         ("floor_tok_s = 300", "floor = 300", "claim.floor: .* is it misspelt"),
         ("max_batch_size = 16", "max_batch = 16", "max_batch_size"),
@@ -70,6 +86,8 @@ def test_every_point_has_its_default_run_or_is_on_request():
         ("seed = ", "seed ", "valid TOML"),
     ],
     ids=[
+        "protocol",
+        "objective",
         "zero",
         "misspelt",
         "missing",

@@ -50,6 +50,9 @@ class _Gauges:
         self.ttft = gauge("time_to_first_token_seconds", "Time to first token.", "statistic")
         self.tpot = gauge("time_per_output_token_seconds", "Time per output token.", "statistic")
         self.itl = gauge("inter_token_latency_seconds", "Gap between tokens.", "statistic")
+        self.chunk_gap = gauge("chunk_gap_seconds", "Gap between bundles of tokens.", "statistic")
+        self.good_requests = gauge("goodput_requests_per_second", "Requests in their objective.")
+        self.good_tokens = gauge("goodput_tokens_per_second", "Tokens of such requests.")
         self.vetoes = gauge("vetoes", "Reasons why the measurement may not be judged.")
         self.verdict = Gauge(
             "perfgate_verdict",
@@ -62,11 +65,15 @@ class _Gauges:
         """Set what the measurement alone tells."""
         self.throughput.labels(*labels).set(measurement.throughput_tok_s)
         self.vetoes.labels(*labels).set(len(measurement.vetoes))
+        if measurement.goodput is not None:
+            self.good_requests.labels(*labels).set(measurement.goodput.requests_s)
+            self.good_tokens.labels(*labels).set(measurement.goodput.tok_s)
         for gauge, distribution in (
             (self.latency, measurement.latency_s),
             (self.ttft, measurement.ttft_s),
             (self.tpot, measurement.tpot_s),
             (self.itl, measurement.itl_s),
+            (self.chunk_gap, measurement.chunk_gap_s),
         ):
             for statistic, value in _statistics(distribution):
                 _set(gauge, (*labels, statistic), value)

@@ -11,6 +11,7 @@ from perfgate.errors import NoSamplesError
 from perfgate.measure import metrics
 from perfgate.measure.attribution import attribute
 from perfgate.measure.distribution import describe
+from perfgate.measure.goodput import goodput
 from perfgate.measure.resources import resource_use, telemetry_notes
 from perfgate.measure.validity import Evidence, vetoes
 from perfgate.measure.window import Window, steady_window
@@ -27,6 +28,7 @@ def measure(run: LoadRun, policy: Policy, *, records: str = "") -> Measurement:
     Raises NoSamplesError if no round was completed or no request ended well.
     """
     window = steady_window(run)
+    bundled, gaps = metrics.bundles(window), _optional(window, metrics.ITL)
     return Measurement(
         point=run.point,
         fingerprint=run.fingerprint,
@@ -41,7 +43,9 @@ def measure(run: LoadRun, policy: Policy, *, records: str = "") -> Measurement:
         latency_s=_required(window, metrics.LATENCY, run.point.id),
         ttft_s=_required(window, metrics.TTFT, run.point.id),
         tpot_s=_optional(window, metrics.TPOT),
-        itl_s=_optional(window, metrics.ITL),
+        itl_s=None if bundled else gaps,
+        chunk_gap_s=gaps if bundled else None,
+        goodput=goodput(window, run.point.objective),
         audit=run.audit,
         resources=resource_use(run.telemetry, window),
         attribution=attribute(run, window),

@@ -70,6 +70,14 @@ def _each(window: Window, formula: Callable[[RequestRecord], float]) -> Sample:
     return np.array([formula(record) for record in _with_tokens(window)], dtype=np.float64)
 
 
+def bundles(window: Window) -> bool:
+    """Whether a message held several tokens, or as many as nobody counted."""
+    return any(
+        not record.counted or any(tokens != 1 for tokens in record.tokens)
+        for record in window.finished
+    )
+
+
 def _times_per_token(window: Window) -> Sample:
     several = [record for record in _with_tokens(window) if record.output_tokens > 1]
     return np.array([time_per_token_s(record) for record in several], dtype=np.float64)
@@ -149,7 +157,7 @@ ITL = Metric(
     title="inter-token latency",
     unit="s",
     direction=Direction.LOWER,
-    formula="arrival[i] - arrival[i - 1], one value a gap",
+    formula="arrival[i] - arrival[i - 1], one value a gap; chunk gap if messages bundle tokens",
     of=_gaps,
 )
 

@@ -161,6 +161,8 @@ def littles_law(evidence: Evidence) -> Veto | None:
 
 def client_cpu(evidence: Evidence) -> Veto | None:
     """The load client used so much of a core that it may have been the bottleneck."""
+    if evidence.run.audit is None:
+        return None
     share, limit = evidence.run.audit.cpu_share, evidence.policy.max_client_cpu_share
     if share <= limit:
         return None
@@ -173,7 +175,7 @@ def client_cpu(evidence: Evidence) -> Veto | None:
 def client_lag(evidence: Evidence) -> Veto | None:
     """The load client was scheduled too late to stamp arrivals when they came."""
     audit, limit_s = evidence.run.audit, evidence.policy.max_client_lag_s
-    if audit.lag_p99_s <= limit_s:
+    if audit is None or audit.lag_p99_s <= limit_s:
         return None
     return Veto(
         rule="client-lag",
@@ -209,6 +211,8 @@ def stolen_time(evidence: Evidence) -> Veto | None:
 
 def late_sends(evidence: Evidence) -> Veto | None:
     """The load client sent requests late: the server was idler than the workload says."""
+    if evidence.run.audit is None:
+        return None
     late, limit = evidence.run.audit.late_sends, MAX_LATE_SENDS * len(evidence.window.finished)
     if late <= limit:
         return None

@@ -76,12 +76,24 @@ class ResourceUse:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Goodput:
+    """What was served within the point's objective: rates, and the share of the requests."""
+
+    requests_s: float
+    tok_s: float
+    share: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Measurement:
     """The numbers of one operating point over its steady window.
 
     Distributions are in seconds. `round_tok_s` are the rounds' output token throughputs.
     `latency_s`, `ttft_s` and `tpot_s` hold one value a request, `itl_s` one a token gap; the last
-    two are None where every request has a single token, so that there is no gap.
+    two are None where every request has a single token, so that there is no gap. Where messages
+    bundle tokens, or nobody counted them one by one, the gaps between messages are `chunk_gap_s`,
+    and there is no ITL. `goodput` is None where the point has no objective, `audit` where another
+    tool than ours drove the load.
     """
 
     point: OperatingPoint
@@ -98,7 +110,9 @@ class Measurement:
     ttft_s: Distribution
     tpot_s: Distribution | None
     itl_s: Distribution | None
-    audit: ClientAudit
+    audit: ClientAudit | None
+    chunk_gap_s: Distribution | None = None
+    goodput: Goodput | None = None
     resources: ResourceUse | None = None
     attribution: Attribution | None = None
     vetoes: tuple[Veto, ...] = ()

@@ -183,8 +183,9 @@ class LoadRun:
     """All that one load left behind: enough to measure and judge it again without the server.
 
     `marks_ns` are the bounds of the rounds: round i lies between mark i and mark i + 1.
-    `server_before` and `server_after` are Triton's metrics by full series name. `telemetry` is
-    None where nothing was watched, as in runs stored before there was any.
+    `audit` is None where another tool than ours drove the load. `server_before` and `server_after`
+    are Triton's metrics by full series name. `telemetry` is None where nothing was watched, as in
+    runs stored before there was any.
     """
 
     point: OperatingPoint
@@ -192,7 +193,7 @@ class LoadRun:
     started_at: str
     marks_ns: tuple[int, ...]
     records: tuple[RequestRecord, ...]
-    audit: ClientAudit
+    audit: ClientAudit | None
     server_before: dict[str, float] = field(default_factory=dict)
     server_after: dict[str, float] = field(default_factory=dict)
     telemetry: Telemetry | None = None

@@ -162,6 +162,26 @@ class Claim:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Objective:
+    """What each request is held to (an SLO), in seconds: the limits that are set, all of them.
+
+    `itl_s` limits the largest gap of a request, `tpot_s` its mean one.
+    """
+
+    ttft_s: float | None = None
+    tpot_s: float | None = None
+    itl_s: float | None = None
+    latency_s: float | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse an objective of nothing: every request would meet it."""
+        limits = (self.ttft_s, self.tpot_s, self.itl_s, self.latency_s)
+        if all(limit is None for limit in limits):
+            raise UsageError("objective", "{}", "set ttft_s, tpot_s, itl_s or latency_s")
+        require_all_positive(self, "ttft_s", "tpot_s", "itl_s", "latency_s")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class OperatingPoint:
     """One engine under one load, with a name that tests, tables and baselines share.
 
@@ -176,6 +196,7 @@ class OperatingPoint:
     workload: Workload
     sampling: Sampling
     claim: Claim | None = None
+    objective: Objective | None = None
     gated: bool = True
     protocol: Protocol = Protocol.GRPC
 

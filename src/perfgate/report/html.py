@@ -28,6 +28,7 @@ from perfgate.report.sentences import (
     SIMULATED_NOTE,
     answer,
     described,
+    goodput_lines,
     hardware_label,
     headline,
     telling,
@@ -82,6 +83,7 @@ def _view(report: Report) -> dict[str, Any]:
         "words": WORDS,
         "rows": _rows(table, troubles(report)),
         "comparisons": report.comparisons,
+        "goodput": goodput_lines(report.measurements),
         "notes": report.notes,
         "troubles": troubles(report),
         "telling": telling,
@@ -211,10 +213,13 @@ def _latency(measurement: Measurement) -> tuple[str, ...]:
 def _phases(measurement: Measurement) -> tuple[str, ...]:
     ttft = measurement.ttft_s
     times = map(numbers.duration_or_words, (ttft.mean, ttft.p50, ttft.p95))
-    return (measurement.point.id, *times, *_gaps(measurement.tpot_s), *_gaps(measurement.itl_s))
+    tpot, itl = _gaps(measurement.tpot_s), _gaps(measurement.itl_s)
+    if measurement.chunk_gap_s is not None:
+        itl = tuple(f"chunk gap {text}" for text in _gaps(measurement.chunk_gap_s))
+    return (measurement.point.id, *times, *tpot, *itl)
 
 
-def _gaps(gaps: Distribution | None) -> tuple[str, str]:
+def _gaps(gaps: Distribution | None) -> tuple[str, ...]:
     if gaps is None:
         return ("one token", "one token")
     return (numbers.duration(gaps.p50), numbers.duration_or_words(gaps.p95))
@@ -235,13 +240,19 @@ def _validity(measurement: Measurement) -> tuple[str, ...]:
         measurement.point.id,
         numbers.significant(measurement.mean_in_flight, 4),
         str(measurement.point.workload.concurrency),
-        numbers.share(audit.cpu_share),
-        numbers.duration(audit.lag_p99_s),
-        numbers.duration(audit.lag_max_s),
-        str(audit.late_sends),
-        numbers.share(audit.wait_share),
-        numbers.share(audit.stolen_share),
-        str(audit.involuntary_switches),
+        *(
+            ("another tool's",) * 7
+            if audit is None
+            else (
+                numbers.share(audit.cpu_share),
+                numbers.duration(audit.lag_p99_s),
+                numbers.duration(audit.lag_max_s),
+                str(audit.late_sends),
+                numbers.share(audit.wait_share),
+                numbers.share(audit.stolen_share),
+                str(audit.involuntary_switches),
+            )
+        ),
         "; ".join(veto.message for veto in measurement.vetoes) or "none",
     )
 

@@ -30,6 +30,8 @@ def _measured(measurement: Measurement) -> list[tuple[str, str]]:
         "latency_p99_s": measurement.latency_s.p99,
         "ttft_p50_s": measurement.ttft_s.p50,
         "tpot_p50_s": measurement.tpot_s.p50 if measurement.tpot_s else None,
+        "goodput_requests_s": measurement.goodput.requests_s if measurement.goodput else None,
+        "goodput_tok_s": measurement.goodput.tok_s if measurement.goodput else None,
         "window_s": measurement.window_s,
     }
     return [

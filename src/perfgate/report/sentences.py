@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from types import MappingProxyType
 
-from perfgate.model import Finding, Judgement, RunInfo, Verdict
+from perfgate.model import Finding, Judgement, Measurement, Objective, RunInfo, Verdict
 from perfgate.report import numbers
 from perfgate.report.content import Curve, Report
 
@@ -53,6 +53,29 @@ _VERB: Mapping[Verdict, str] = MappingProxyType(
         Verdict.PASS: "pass",
     }
 )
+
+
+def goodput_lines(measurements: Iterable[Measurement]) -> list[str]:
+    """What each point that has an objective served within it."""
+    return [
+        f"{one.point.id}: goodput {numbers.significant(one.goodput.requests_s)} requests/s and"
+        f" {numbers.tok_s(one.goodput.tok_s)} tok/s,"
+        f" {numbers.share(one.goodput.share)} of requests within {_limits(one.point.objective)}."
+        for one in measurements
+        if one.goodput is not None and one.point.objective is not None
+    ]
+
+
+def _limits(objective: Objective) -> str:
+    limits = (
+        ("TTFT", objective.ttft_s),
+        ("TPOT", objective.tpot_s),
+        ("ITL", objective.itl_s),
+        ("latency", objective.latency_s),
+    )
+    return ", ".join(
+        f"{name} {numbers.duration(limit)}" for name, limit in limits if limit is not None
+    )
 
 
 def verdict(report: Report) -> Verdict | None:

@@ -16,6 +16,7 @@ from perfgate.report.content import Report, Row, rows
 from perfgate.report.sentences import (
     NEXT_STEP,
     answer,
+    goodput_lines,
     hardware_label,
     headline,
     telling,
@@ -47,7 +48,11 @@ def render_text(report: Report, *, colour: bool = False) -> str:
     """
     blocks = [
         [_heading(report)],
-        [*_table(rows(report)), *_comparisons(report.comparisons)],
+        [
+            *_table(rows(report)),
+            *(line for text in goodput_lines(report.measurements) for line in _wrapped(text)),
+            *_comparisons(report.comparisons),
+        ],
         *(_trouble(judgement) for judgement in troubles(report)),
         [line for note in report.notes for line in _wrapped(f"Note: {note}")],
         _wrapped(headline(report)) + _wrapped(NEXT_STEP[verdict(report)]),
