@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import struct
 
 import pytest
@@ -13,6 +14,7 @@ from perfgate.errors import NoSamplesError
 from perfgate.load.calibration import read_stamps
 from perfgate.load.fidelity import StampedStream, judge_stamps
 from perfgate.load.spool import Ending, Exchange
+from perfgate.model import Protocol
 
 pytestmark = pytest.mark.unit
 
@@ -84,15 +86,26 @@ def test_nothing_heard_is_no_calibration():
         judge_stamps([stream((), (), asked=8)])
 
 
-def test_stamps_are_read_from_the_messages():
+def over_grpc(text):
+    """A gRPC response with this text, or the final one with none."""
+    if not text:
+        return b""
+    envelope = service_pb2.ModelStreamInferResponse()
+    envelope.infer_response.outputs.add(name="text_output", datatype="BYTES", shape=[1])
+    envelope.infer_response.raw_output_contents.append(struct.pack("<I", len(text)) + text)
+    return envelope.SerializeToString()
+
+
+def over_http(text):
+    """An event with this text, or the end of the answer."""
+    return json.dumps({"text_output": text.decode()}).encode() if text else b""
+
+
+@pytest.mark.parametrize(
+    ("protocol", "message"), [(Protocol.GRPC, over_grpc), (Protocol.HTTP, over_http)]
+)
+def test_stamps_are_read_from_the_messages(protocol, message):
     """The text of each message holds two times, sending and the request's arrival, and a number."""
-
-    def message(text):
-        envelope = service_pb2.ModelStreamInferResponse()
-        envelope.infer_response.outputs.add(name="text_output", datatype="BYTES", shape=[1])
-        envelope.infer_response.raw_output_contents.append(struct.pack("<I", len(text)) + text)
-        return envelope.SerializeToString()
-
     exchange = Exchange(
         index=0,
         client=0,
@@ -100,10 +113,10 @@ def test_stamps_are_read_from_the_messages():
         sent_ns=6,
         ending=Ending.FINAL,
         stamps_ns=[101, 201, 202],
-        messages=[message(b"100 50 0"), message(b"200 50 1"), b""],
+        messages=[message(b"100 50 0"), message(b"200 50 1"), message(b"")],
     )
 
-    assert read_stamps(exchange, asked=2) == StampedStream(
+    assert read_stamps(exchange, protocol, asked=2) == StampedStream(
         asked=2,
         request_sent_ns=6,
         request_came_ns=50,

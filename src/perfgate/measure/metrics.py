@@ -157,7 +157,7 @@ ITL = Metric(
     title="inter-token latency",
     unit="s",
     direction=Direction.LOWER,
-    formula="arrival[i] - arrival[i - 1], one value a gap; chunk gap if messages bundle tokens",
+    formula="arrival[i] - arrival[i - 1], one value a gap",
     of=_gaps,
 )
 
