@@ -166,7 +166,8 @@ class Rig:
 
     def _measure_once(self, point: OperatingPoint, time_rounds: TimeRounds | None) -> Measurement:
         run = self._drive(point, time_rounds)
-        self._audits[point.id] = run.audit
+        if run.audit is not None:
+            self._audits[point.id] = run.audit
         path = write_run(self.records, run)  # before anything is concluded from it
         return measure(run, self._setting.suite.policy, records=str(path))
 

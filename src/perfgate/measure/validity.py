@@ -187,6 +187,8 @@ def client_lag(evidence: Evidence) -> Veto | None:
 
 def client_clock(evidence: Evidence) -> Veto | None:
     """Load workers on other machines have clocks that agree too badly to add up their records."""
+    if evidence.run.audit is None:
+        return None
     off_s, limit_s = evidence.run.audit.clock_uncertainty_s, evidence.policy.max_client_lag_s
     if off_s <= limit_s:
         return None
@@ -199,6 +201,8 @@ def client_clock(evidence: Evidence) -> Veto | None:
 
 def stolen_time(evidence: Evidence) -> Veto | None:
     """The hypervisor gave the load machine's cores to others: client and server stood still."""
+    if evidence.run.audit is None:
+        return None
     share, limit = evidence.run.audit.stolen_share, evidence.policy.max_stolen_share
     if share <= limit:
         return None
