@@ -1,16 +1,19 @@
 """A/A and A/B jobs through the real Triton on the simulated engine; raw starts are kept as data.
 
-    python benchmarks/real_ab.py calibrate          one session of ten starts (run it four times)
-    python benchmarks/real_ab.py job same           one A/A job, three minutes or more
-    python benchmarks/real_ab.py job slow5          one job whose candidate's steps take 5 % longer
-    python benchmarks/real_ab.py summary            judge all stored jobs again and count verdicts
+    python benchmarks/real_ab.py campaign --minutes 60   calibrate if need be, then job after job
+    python benchmarks/real_ab.py job slow5               one job; candidate's steps take 5 % longer
+    python benchmarks/real_ab.py summary                 judge the stored jobs again and count
 
-Needs quiet cores. Everything lies under `benchmarks/results/real_ab/`, one file a job, so that the
-thirty A/A jobs can be measured in as many sittings as it takes.
+A campaign stops at Ctrl-C or when the minutes are spent and goes on when it is started again: each
+job is written when it is decided, under `benchmarks/results/real_ab/`. One that was cut short is
+measured anew. Needs quiet cores; what disturbs them costs minutes.
 """
 
 from __future__ import annotations
 
+import argparse
+import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -20,8 +23,11 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
+from scipy.stats import binomtest
+
 from perfgate import calibration
 from perfgate.calibrate import Steps, measure_session, with_session
+from perfgate.errors import BaselineError
 from perfgate.gate import explain
 from perfgate.gate.pairing import Arm
 from perfgate.model import OperatingPoint, PairedPolicy, Sampling
@@ -34,49 +40,77 @@ ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results" / "real_ab"
 CALIBRATION = RESULTS / calibration.FILE
 POINT = "fp8-b64-c64"
-POLICY = PairedPolicy(primary=(f"{POINT}:throughput_tok_s", f"{POINT}:latency_p95_s"))
+OSL = 32  # a quarter of the point's: a start takes 12 s instead of 26
+SAMPLING = Sampling(rounds=2, round_requests=64)
+POLICY = PairedPolicy(
+    primary=(f"{POINT}:throughput_tok_s", f"{POINT}:latency_p95_s"),
+    secondary=(f"{POINT}:ttft_p50_s", f"{POINT}:tpot_p50_s"),
+)
 FACTORS = {"same": 1.0, "slow3": 1.03, "slow5": 1.05, "slow10": 1.10}
-BOOTS = 10
+TURNS = ("same", "same", "slow5", "same", "same", "slow10", "same", "same", "slow3")
+BOOTS = 5  # in a session: few, for one disturbed start spoils the session
+RUNNING = RESULTS / "running"
 
 
 def main() -> int:
-    """Calibrate, measure one job, or sum up."""
-    match sys.argv[1:]:
-        case ["calibrate"]:
-            return calibrate()
-        case ["job", arm] if arm in FACTORS:
-            return job(arm)
-        case ["summary"]:
-            return summary()
-    print(__doc__, file=sys.stderr)
-    return 2
+    """Run a campaign or one job, or sum up."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    commands = parser.add_subparsers(dest="command", required=True)
+    commands.add_parser("campaign").add_argument("--minutes", type=float, required=True)
+    commands.add_parser("job").add_argument("arm", choices=FACTORS)
+    commands.add_parser("summary")
+    chosen = parser.parse_args()
+    signal.signal(signal.SIGTERM, _interrupt)  # servers must stop either way
+    try:
+        if chosen.command == "campaign":
+            campaign(time.monotonic() + chosen.minutes * 60)
+        elif chosen.command == "job":
+            job(chosen.arm)
+    except KeyboardInterrupt:
+        print("stopped; the job that ran is measured anew when the campaign goes on")
+    return summary()
 
 
-def calibrate() -> int:
-    """Measure ten starts and add them to the calibration as a session."""
+def campaign(until: float) -> None:
+    """Calibrate until the gate may be armed, then run jobs in turn, until the time has come."""
+    while not _calibrated() and time.monotonic() < until:
+        calibrate()
+    while time.monotonic() < until:
+        stored = len(list(RESULTS.glob("*-[0-9]*")))
+        job(TURNS[stored % len(TURNS)])
+
+
+def calibrate() -> None:
+    """Measure a session of starts and add it to the calibration; a disturbed one is dropped."""
     with tempfile.TemporaryDirectory(prefix="perfgate-ab-") as folder:
         setting = _setting(1.0, Path(folder))
         began = time.monotonic()
-        session = measure_session(
-            POLICY,
-            [_point(setting)],
-            lambda number: _rig(setting, number),
-            boots=BOOTS,
-            windows=1,
-            say=print,
-        )
+        try:
+            session = measure_session(
+                POLICY,
+                [_point(setting)],
+                lambda number: _rig(setting, number),
+                boots=BOOTS,
+                windows=1,
+                say=_say,
+            )
+        except BaselineError as error:
+            _say(f"session dropped: {error}")
+            return
         minutes = (time.monotonic() - began) / 60 / BOOTS
         earlier = calibration.load(CALIBRATION) if CALIBRATION.exists() else None
         known = with_session(setting.hardware, earlier, session, minutes, measured_at=wall_clock())
     calibration.save(CALIBRATION, known)
-    print(f"{len(next(iter(known.runs.values())))} sessions, sd of a pair: {known.pair_sd}")
-    return 0
+    _say(f"{len(next(iter(known.runs.values())))} sessions, sd of a pair: {known.pair_sd}")
 
 
-def job(arm: str) -> int:
+def job(arm: str) -> None:
     """Run one paired job; its starts are stored whatever the verdict."""
     plan = plan_of(POLICY, calibration.load(CALIBRATION))
-    kept = RESULTS / f"{arm}-{len(list(RESULTS.glob(f'{arm}-*'))):03d}"
+    shutil.rmtree(RUNNING, ignore_errors=True)
+    began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="perfgate-ab-") as folder:
         settings = {
             Arm.BASE: _setting(1.0, Path(folder)),
@@ -88,10 +122,11 @@ def job(arm: str) -> int:
             points,
             lambda which, number: _rig(settings[which], number),
             base=f"the same engine; candidate's steps x {FACTORS[arm]:g}",
-            artifacts=kept,
+            artifacts=RUNNING,
         )
-    print(explain(judged))
-    return 0
+    kept = RUNNING.rename(RESULTS / f"{arm}-{len(list(RESULTS.glob(f'{arm}-*'))):03d}")
+    _say(f"{wall_clock()} {kept.name}: {judged.verdict} in {time.monotonic() - began:.0f} s")
+    _say(explain(judged))
 
 
 def summary() -> int:
@@ -102,7 +137,11 @@ def summary() -> int:
         if judged is not None:
             counts[folder.name.partition("-")[0]][str(judged.verdict)] += 1
     for arm, verdicts in counts.items():
-        print(f"{arm}: {verdicts.total()} jobs, {dict(verdicts)}")
+        line = f"{arm}: {verdicts.total()} jobs, {dict(verdicts)}"
+        if verdicts.total():
+            red = binomtest(verdicts["REGRESSION"], verdicts.total()).proportion_ci(0.95)
+            line += f"; red in {red.low:.1%} to {red.high:.1%} of jobs (95 %, Clopper-Pearson)"
+        print(line)
     missed = counts["slow10"].total() - counts["slow10"]["REGRESSION"]
     return 1 if counts["same"]["REGRESSION"] or missed else 0
 
@@ -114,14 +153,29 @@ def _setting(factor: float, artifacts: Path) -> Setting:
 
 
 def _point(setting: Setting) -> OperatingPoint:
-    short = Sampling(rounds=2, round_requests=64)
-    return replace(setting.suite.point(POINT), sampling=short)
+    point = setting.suite.point(POINT)
+    return replace(point, workload=replace(point.workload, osl=OSL), sampling=SAMPLING)
+
+
+def _calibrated() -> bool:
+    if not CALIBRATION.exists():
+        return False
+    known = calibration.load(CALIBRATION)
+    return all(calibration.enough(known, cell) for cell in POLICY.primary)
+
+
+def _say(line: str) -> None:
+    print(line, flush=True)
+
+
+def _interrupt(*_: object) -> None:
+    raise KeyboardInterrupt
 
 
 @contextmanager
 def _rig(setting: Setting, number: int) -> Iterator[Measuring]:
     folder = setting.artifacts / f"{number:02d}"
-    with Rig(replace(setting, artifacts=folder), Steps(print)) as rig:
+    with Rig(replace(setting, artifacts=folder), Steps(_say)) as rig:
         yield rig
 
 
