@@ -27,8 +27,9 @@ SWEEP = "sweep.json"
 SWEEP_HTML = "sweep.html"
 OPENMETRICS = "perfgate.prom"  # the ending that node_exporter's textfile collector asks for
 
-# History: 1 - run, comparisons, unmeasured, measurements; run, policy, judgements.
-SCHEMA_VERSION = 1
+# History: 1 - run, comparisons, unmeasured, measurements; run, policy, judgements; 2 - a point's
+# claim names its hardware.
+SCHEMA_VERSION = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,7 +2,7 @@
 
 `<point-id>.jsonl.gz` is gzipped JSON, one value a line:
 
-    header   {"schema_version": 2, "run": {everything of a LoadRun but its records}}
+    header   {"schema_version": 3, "run": {everything of a LoadRun but its records}}
     request  {"index": 0, "client": 0, "due_ns": ..., ...}, one line each
     footer   {"records": <number of requests>, "sha256": <of all bytes before this line>}
 
@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import json
 import math
 import zlib
 from dataclasses import replace
@@ -28,9 +29,10 @@ from perfgate.errors import RecordsError
 from perfgate.model import LoadRun, RequestRecord
 
 # History: 1 - header, requests, footer; 2 - telemetry in the header, which can veto a run, so that
-# a reader that does not know it must not judge without it.
-SCHEMA_VERSION = 2
-READABLE = (1, 2)
+# a reader that does not know it must not judge without it; 3 - a claim names its hardware.
+SCHEMA_VERSION = 3
+READABLE = (1, 2, 3)
+_CLAIM_NAMES_HARDWARE = 3
 SUFFIX = ".jsonl.gz"
 
 _COMPRESSION = 3  # a quarter of level 9's time for a tenth more bytes
@@ -134,7 +136,16 @@ def _read_header(line: bytes, path: Path) -> LoadRun:
         known = " and ".join(map(str, READABLE))
         msg = f"{path}: stored as version {version}, this perfgate reads {known}: {advice}"
         raise RecordsError(msg)
+    if version < _CLAIM_NAMES_HARDWARE:
+        line = _without_claim(line)
     return codec.from_json(line, _Header, origin=str(path)).run
+
+
+def _without_claim(line: bytes) -> bytes:
+    """The header of an older version; its claim does not say where it holds, so nowhere."""
+    header = json.loads(line)
+    header["run"]["point"]["claim"] = None
+    return json.dumps(header).encode()
 
 
 def _check_footer(line: bytes, header: bytes, requests: list[bytes], path: Path) -> None:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from perfgate.artifacts import RECORDS
-from perfgate.baselines import SIMULATED_SUFFIX
 from perfgate.engines.layout import CPU
 from perfgate.errors import UsageError
 from perfgate.hardware import HardwareProfile, load_profile
-from perfgate.model import EngineSpec, Server, Target
+from perfgate.model import SIMULATED_SUFFIX, EngineSpec, Server, Target
 from perfgate.serving.remote import parse_url
 from perfgate.suite import Suite, find_root, load_suite
 from perfgate.targets import HARDWARE_TARGETS, choose, look
@@ -85,7 +84,7 @@ def settle(
     profiles = suite.root / HARDWARE
     reference = chosen is Target.REFERENCE
     profile = _profile_of(machine.gpu, profiles) if reference else _default_profile(profiles)
-    return Setting(
+    setting = Setting(
         suite=suite,
         target=chosen,
         trtllm=None if chosen in _SUFFIXES else config,
@@ -93,6 +92,7 @@ def settle(
         profile=profile,
         artifacts=artifacts,
     )
+    return replace(setting, suite=suite.on(setting.hardware))
 
 
 def profile_of(hardware: str, profiles: Path) -> HardwareProfile:

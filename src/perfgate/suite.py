@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -52,6 +52,11 @@ class Suite:
     def comparison(self, comparison_id: str) -> Comparison:
         """The question of that name; UsageError listing the known ones if there is none."""
         return _named("comparison", self.comparisons, comparison_id)
+
+    def on(self, hardware: str) -> Suite:
+        """The suite as it is run on `hardware`: no point claims what other hardware reaches."""
+        points = (replace(point, claim=point.claim_on(hardware)) for point in self.points)
+        return replace(self, points=tuple(points))
 
     @property
     def default_points(self) -> tuple[OperatingPoint, ...]:

@@ -60,7 +60,9 @@ def a_point(
 
 def a_claim(floor_tok_s=3000.0, ceiling_p95_s=7.0):
     """What the field report says of its best point."""
-    return Claim(floor_tok_s=floor_tok_s, ceiling_p95_s=ceiling_p95_s, source="field report")
+    return Claim(
+        hardware="gb10", floor_tok_s=floor_tok_s, ceiling_p95_s=ceiling_p95_s, source="field report"
+    )
 
 
 def a_fingerprint(hardware="gb10-sim", identity=None):

@@ -83,7 +83,9 @@ def operating_point(precision, batch, concurrency, floor, ceiling):
         serving=ServingSpec(kv_cache_tokens=200_000),
         workload=Workload(concurrency=concurrency, isl=128, osl=OSL),
         sampling=Sampling(rounds=5, round_requests=2 * concurrency),
-        claim=Claim(floor_tok_s=floor, ceiling_p95_s=ceiling, source="field report"),
+        claim=Claim(
+            hardware="gb10", floor_tok_s=floor, ceiling_p95_s=ceiling, source="field report"
+        ),
     )
 
 

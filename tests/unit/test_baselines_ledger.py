@@ -206,6 +206,14 @@ def test_each_file_is_chained_to_the_one_it_replaced(tmp_path):
     assert stored(tmp_path, second) == second
 
 
+def test_a_file_without_a_digest_gets_one(tmp_path):
+    """Saving what says the same still seals it."""
+    path = save(tmp_path, a_baseline(fast_runs()))
+    path.write_text(path.read_text().replace(load(path).digest, ""))
+
+    assert sins(stored(tmp_path, load(path))) == []
+
+
 def test_thin_and_old_cells_say_so():
     """Ten sessions, the newest within thirty days, or a reason why not."""
     many = a_cell(samples=tuple(fast_runs(12)))

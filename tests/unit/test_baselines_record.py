@@ -46,6 +46,17 @@ def test_a_measured_point_keeps_its_claim_and_its_run():
     assert cell.identity == IDENTITY
 
 
+def test_a_claim_of_other_hardware_sets_no_limit():
+    """A GB10's floor says nothing of an H100, even where the same point was measured there."""
+    cell = recorded([CLAIMED], [a_measurement(CLAIMED)]).cells[CLAIMED.id]
+    h100 = empty("h100-sim", "llm-7b", Precision.FP8)
+    run = a_measurement(CLAIMED, fingerprint=a_fingerprint("h100-sim"), p95_s=1.0)
+
+    assert cell.floor_tok_s == 3000
+    assert recorded([CLAIMED], baseline=h100).cells == {}
+    assert recorded([CLAIMED], [run], baseline=h100).cells[CLAIMED.id].floor_tok_s is None
+
+
 def test_without_a_claim_the_runs_make_a_ceiling_and_no_floor():
     """The slowest recorded P95 and the margin, rounded up to two digits."""
     point = a_point()

@@ -18,7 +18,10 @@ pytestmark = pytest.mark.unit
 
 def a_suite_with(folder, points, **said):
     """This project's suite with a fragment appended to its points.toml."""
-    text = points_toml(points, **{"ceiling_p95_s": 7.0, "source": "perfgate explore"} | said)
+    text = points_toml(
+        points,
+        **{"hardware": "gb10-sim", "ceiling_p95_s": 7.0, "source": "perfgate explore"} | said,
+    )
     suite = (ROOT / "points.toml").read_text(encoding="utf-8")
     (folder / "points.toml").write_text(f"{suite}\n{text}", encoding="utf-8")
     shutil.copy(ROOT / "policy.toml", folder / "policy.toml")

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from perfgate.gate import judge, unmeasured
 from perfgate.gate.verdicts import SEVERITY
-from perfgate.model import Policy, Verdict, Veto
+from perfgate.model import Policy, Precision, Verdict, Veto
 from tests.unit.factories import (
     IDENTITY,
     a_cell,
+    a_claim,
     a_measurement,
+    a_point,
     a_sample,
     slowed,
 )
@@ -140,6 +144,50 @@ def test_a_point_nothing_is_known_of_is_invalid_with_advice(cell):
     assert "perfgate baseline record artifacts" in finding(judgement, "baseline").advice
 
 
+def test_a_point_without_a_cell_that_misses_its_claim_is_a_regression():
+    """FP8 that became FP16 has no cell in the FP16 file; its own floor and ceiling still speak."""
+    planted = a_point(precision=Precision.FP16, claim=a_claim())
+    measurement = a_measurement(planted, throughput_tok_s=1860, p50_s=11.0, p95_s=11.2)
+    judgement = judge(measurement, None, POLICY)
+
+    assert judgement.verdict is Verdict.REGRESSION
+    assert finding(judgement, "floor").verdict is Verdict.REGRESSION
+    assert finding(judgement, "ceiling").verdict is Verdict.REGRESSION
+    assert "no baseline cell" in finding(judgement, "baseline").message
+
+
+def test_a_point_without_a_cell_that_meets_its_claim_stays_invalid():
+    """A claim cannot stand in for a baseline: missing is never a pass."""
+    judgement = judge(a_measurement(a_point(claim=a_claim())), None, POLICY)
+
+    assert judgement.verdict is Verdict.INVALID
+    assert [one.check for one in judgement.findings] == ["baseline"]
+
+
+def test_a_claim_of_other_hardware_says_nothing():
+    """What a GB10 reaches is no floor for another GPU."""
+    point = a_point(claim=replace(a_claim(), hardware="h100"))
+    judgement = judge(a_measurement(point, throughput_tok_s=1), None, POLICY)
+
+    assert judgement.verdict is Verdict.INVALID
+
+
+def test_a_vetoed_point_without_a_cell_is_not_held_against_its_claim():
+    """A number that may not be trusted proves no loss."""
+    point = a_point(claim=a_claim())
+    judgement = judge(a_measurement(point, throughput_tok_s=1, vetoes=(VETO,)), None, POLICY)
+
+    assert judgement.verdict is Verdict.INVALID
+
+
+def test_other_conditions_leave_the_claim_unheard():
+    """Another load, driver or clock is no loss of the candidate's."""
+    cell = a_cell(identity=IDENTITY | {"driver": "580.1"})
+    slow = a_measurement(a_point(claim=a_claim()), throughput_tok_s=1)
+
+    assert judge(slow, cell, POLICY).verdict is Verdict.INVALID
+
+
 def test_other_conditions_are_invalid_and_named_field_by_field():
     """Each differing field is shown with both values; nothing else is judged."""
     cell = a_cell(identity=IDENTITY | {"concurrency": "128", "driver": "580.1"})
@@ -180,6 +228,7 @@ def test_a_veto_always_wins(throughput, p50, p95, cell):
     factor=st.floats(1, 3),
     cell=st.builds(
         a_cell,
+        a_claim,
         st.none() | st.floats(100, 1e4),
         st.none() | st.floats(0.1, 20),
         st.sampled_from([(), (a_sample(),), (a_sample(), a_sample(2500, 8.0))]),

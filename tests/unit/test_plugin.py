@@ -11,7 +11,7 @@ from perfgate.gate import judge
 from perfgate.model import Policy, Verdict, Veto
 from perfgate.plugin import UnmeasuredError, require
 from perfgate.targets import Machine
-from tests.unit.factories import a_cell, a_measurement
+from tests.unit.factories import a_cell, a_claim, a_measurement
 from tests.unit.planted import ROOT, plant_suite, planted_measurement
 
 pytestmark = pytest.mark.unit
@@ -82,6 +82,17 @@ def test_a_missing_baseline_tells_how_to_make_one(run):
 
     result.assert_outcomes(errors=1)
     result.stdout.fnmatch_lines(["*perfgate baseline record*"])
+
+
+def test_a_broken_claim_fails_although_the_baseline_is_missing(run):
+    """The loss is a failure, and the missing cell is told beside it."""
+    slow = measured(throughput_tok_s=1860)
+    claimed = replace(slow, point=replace(slow.point, claim=a_claim()))
+
+    result = run(claimed, cells=False)
+
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["*1860 tok/s is 38.0 % under the floor of 3000*"])
 
 
 def test_a_dead_server_is_an_error_with_its_last_words(run, pytester):

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from perfgate.errors import RecordsError
 from perfgate.model import GpuSample, ServerSample, Telemetry
 from perfgate.records import read_run, write_run
-from tests.unit.factories import a_load_run, a_point, a_record, a_steady_run
+from tests.unit.factories import a_claim, a_load_run, a_point, a_record, a_steady_run
 from tests.unit.run_strategies import whole_records
 
 pytestmark = pytest.mark.unit
@@ -111,29 +111,32 @@ def test_a_lost_footer_is_found(stored):
         read_run(stored)
 
 
-@pytest.mark.parametrize(("version", "advice"), [(0, "measure again"), (3, "update perfgate")])
+@pytest.mark.parametrize(("version", "advice"), [(0, "measure again"), (4, "update perfgate")])
 def test_another_version_says_what_to_do(stored, version, advice):
     """An older or newer form is refused with the way out."""
     stamp = f'"schema_version":{version}'.encode()
-    rewrite(stored, lambda lines: [lines[0].replace(b'"schema_version":2', stamp), *lines[1:]])
+    rewrite(stored, lambda lines: [lines[0].replace(b'"schema_version":3', stamp), *lines[1:]])
 
     with pytest.raises(RecordsError, match=advice):
         read_run(stored)
 
 
 def test_a_run_without_telemetry_is_still_read(tmp_path):
-    """What version 1 stored, which knew no telemetry, comes back without any."""
-    run = a_load_run([], marks_ns=(1, 2))
+    """What version 1 stored, which knew no telemetry, comes back without any.
+
+    Its claim named no hardware and is let go.
+    """
+    run = a_load_run([], marks_ns=(1, 2), point=a_point(claim=a_claim()))
     path = write_run(tmp_path, run)
     header, footer = gzip.decompress(path.read_bytes()).splitlines()
-    old = header.replace(b'"schema_version":2', b'"schema_version":1')
-    old = old.replace(b',"telemetry":null', b"")
+    old = header.replace(b'"schema_version":3', b'"schema_version":1')
+    old = old.replace(b',"telemetry":null', b"").replace(b'"hardware":"gb10",', b"")
     digest = hashlib.sha256(old + b"\n").hexdigest().encode()
     footer = re.sub(rb'"sha256":"\w+"', b'"sha256":"%s"' % digest, footer)
     path.write_bytes(gzip.compress(b"\n".join([old, footer, b""])))
 
     assert b"telemetry" not in old
-    assert read_run(path) == run
+    assert read_run(path) == replace(run, point=a_point())
 
 
 def rewrite(path, change):

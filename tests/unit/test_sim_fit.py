@@ -66,12 +66,12 @@ def test_a_reference_must_be_an_operating_point():
 
 def test_the_aim_keeps_clear_of_the_floor():
     """A reported value at its floor is fitted with a margin; one well above is taken as it is."""
-    claim = Claim(floor_tok_s=100.0, source="test")
+    claim = Claim(hardware="gb10", floor_tok_s=100.0, source="test")
     point = a_reference_point(claim=claim)
 
-    assert aim_tok_s(point, 100.0) == pytest.approx(100 * (1 + FLOOR_MARGIN))
-    assert aim_tok_s(point, 120.0) == 120.0
-    assert aim_tok_s(a_reference_point(), 50.0) == 50.0
+    assert aim_tok_s(point, "gb10", 100.0) == pytest.approx(100 * (1 + FLOOR_MARGIN))
+    assert aim_tok_s(point, "gb10", 120.0) == 120.0
+    assert aim_tok_s(a_reference_point(), "gb10", 50.0) == 50.0
 
 
 def test_the_gb10_profile_is_the_result_of_its_fit():

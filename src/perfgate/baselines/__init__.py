@@ -1,13 +1,12 @@
 """What each operating point is expected to reach, kept in files under review."""
 
 from perfgate.baselines.ledger import accept, lower
-from perfgate.baselines.record import SIMULATED_SUFFIX, empty, record
+from perfgate.baselines.record import empty, record
 from perfgate.baselines.show import table
 from perfgate.baselines.store import cells, files, find, find_cell, load, path_of, record_into, save
 from perfgate.baselines.verify import broken, thin
 
 __all__ = [
-    "SIMULATED_SUFFIX",
     "accept",
     "broken",
     "cells",

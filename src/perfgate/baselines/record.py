@@ -9,6 +9,7 @@ from dataclasses import replace
 from perfgate.errors import BaselineError
 from perfgate.gate.metrics import DECODE_STEP, PREFILL
 from perfgate.model import (
+    SIMULATED_SUFFIX,
     Baseline,
     Cell,
     Claim,
@@ -22,8 +23,6 @@ from perfgate.model import (
 
 # History: 1 - floors, ceilings, identity and samples by operating point.
 SCHEMA_VERSION = 1
-
-SIMULATED_SUFFIX = "-sim"  # simulated hardware has baselines of its own
 
 
 def empty(hardware: str, model: str, precision: Precision) -> Baseline:
@@ -65,16 +64,18 @@ def record(
             cell = replace(cell, samples=(), identity={})
         for run in runs:
             cell = _with_run(cell, run, session=session, commit=commit)
-        if point.claim or cell.samples:
-            floor = standing_floor(baseline, point.id, point.claim)
-            cells[point.id] = _with_limits(cell, point.claim, policy, floor)
+        claim = point.claim_on(baseline.hardware)
+        if claim or cell.samples:
+            floor = standing_floor(baseline, point.id, claim)
+            cells[point.id] = _with_limits(cell, claim, policy, floor)
     return replace(baseline, cells=cells)
 
 
 def derived_cell(baseline: Baseline, point: OperatingPoint, policy: Policy) -> Cell:
     """The cell of a point with its limits derived anew from claim, runs and entries."""
-    floor = standing_floor(baseline, point.id, point.claim)
-    return _with_limits(baseline.cells[point.id], point.claim, policy, floor)
+    claim = point.claim_on(baseline.hardware)
+    floor = standing_floor(baseline, point.id, claim)
+    return _with_limits(baseline.cells[point.id], claim, policy, floor)
 
 
 def standing_floor(baseline: Baseline, cell: str, claim: Claim | None) -> float | None:

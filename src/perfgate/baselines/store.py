@@ -54,7 +54,8 @@ def save(root: Path, baseline: Baseline) -> Path:
     path = path_of(root, baseline.hardware, baseline.model, baseline.precision)
     before = load(path) if path.exists() else None
     if before is not None:
-        if digest_of(before) == digest_of(replace(baseline, previous=before.previous)):
+        same = digest_of(replace(baseline, previous=before.previous))
+        if before.digest == digest_of(before) == same:
             return path
         baseline = replace(baseline, previous=before.digest)
     baseline = replace(baseline, digest=digest_of(baseline))

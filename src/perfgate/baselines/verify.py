@@ -83,7 +83,8 @@ def _missing(baseline: Baseline, name: str, known: Mapping[str, OperatingPoint])
     claimed = [
         point.id
         for point in known.values()
-        if point.claim and (point.engine.model, point.engine.precision) == engine
+        if point.claim_on(baseline.hardware)
+        and (point.engine.model, point.engine.precision) == engine
     ]
     return [
         f"{name}: point {point} has a claim and no cell; run: perfgate baseline record"

@@ -104,6 +104,7 @@ def write(folder: Path, found: Exploration) -> None:
     if found.best_point is not None:
         text = points_toml(
             {fragment_notes(found): found.best_point},
+            hardware=found.run.hardware,
             ceiling_p95_s=found.goal.ceiling_p95_s,
             source=f"perfgate explore on {found.run.hardware}, seed {found.seed}",
         )

@@ -7,21 +7,30 @@ import json
 from collections.abc import Mapping
 from enum import StrEnum
 
-from perfgate.model import OperatingPoint
+from perfgate.model import SIMULATED_SUFFIX, OperatingPoint
 
 
-def points_toml(points: Mapping[str, OperatingPoint], *, ceiling_p95_s: float, source: str) -> str:
+def points_toml(
+    points: Mapping[str, OperatingPoint], *, hardware: str, ceiling_p95_s: float, source: str
+) -> str:
     """Engines and points to append to a points.toml, each point under what is said of it.
 
     `points` maps a comment of one line to its point. The claim is the ceiling alone: floors are
     for what hardware has reached.
     """
-    return "\n".join(
-        "\n".join(_tables(said, point, ceiling_p95_s, source)) for said, point in points.items()
+    claim = ", ".join(
+        _pairs(
+            {
+                "hardware": hardware.removesuffix(SIMULATED_SUFFIX),
+                "ceiling_p95_s": ceiling_p95_s,
+                "source": source,
+            }
+        )
     )
+    return "\n".join("\n".join(_tables(said, point, claim)) for said, point in points.items())
 
 
-def _tables(said: str, point: OperatingPoint, ceiling_s: float, source: str) -> list[str]:
+def _tables(said: str, point: OperatingPoint, claim: str) -> list[str]:
     name = f"explored-{point.id}"
     load, sampling = point.workload, point.sampling
     serving = ", ".join(_pairs(dataclasses.asdict(point.serving)))
@@ -38,7 +47,7 @@ def _tables(said: str, point: OperatingPoint, ceiling_s: float, source: str) -> 
         f"osl = {load.osl}",
         *_pairs(dataclasses.asdict(sampling)),
         f"serving = {{ {serving} }}",
-        f"claim = {{ ceiling_p95_s = {ceiling_s:g}, source = {_quoted(source)} }}",
+        f"claim = {{ {claim} }}",
         "",
     ]
 

@@ -10,7 +10,7 @@ from statistics import median
 from perfgate.gate import wording
 from perfgate.gate.metrics import LATENCY_P95, THROUGHPUT, Metric
 from perfgate.measure.distribution import P95_REQUESTS
-from perfgate.model import Cell, Finding, Measurement, Policy, Verdict, differing
+from perfgate.model import Cell, Claim, Finding, Measurement, Policy, Verdict, differing
 
 Findings = tuple[Finding, ...]
 
@@ -63,20 +63,32 @@ def same_conditions(measurement: Measurement, cell: Cell | None) -> Findings:
     )
 
 
-def floor(measurement: Measurement, cell: Cell) -> Findings:
+def broken_claim(measurement: Measurement) -> Findings:
+    """REGRESSION where a point without a cell misses what points.toml claims for this hardware.
+
+    What meets its claim is not told: the missing cell stays what there is to say.
+    """
+    claim = _claim(measurement)
+    if claim is None:
+        return ()
+    found = (*floor(measurement, claim), *ceiling(measurement, claim))
+    return tuple(one for one in found if one.verdict is Verdict.REGRESSION)
+
+
+def floor(measurement: Measurement, limits: Cell | Claim) -> Findings:
     """REGRESSION when throughput lies under the floor."""
-    if cell.floor_tok_s is None:
+    if limits.floor_tok_s is None:
         return ()
     got = measurement.throughput_tok_s
-    return (_limit("floor", THROUGHPUT, measurement, got, cell.floor_tok_s),)
+    return (_limit("floor", THROUGHPUT, measurement, got, limits.floor_tok_s),)
 
 
-def ceiling(measurement: Measurement, cell: Cell) -> Findings:
+def ceiling(measurement: Measurement, limits: Cell | Claim) -> Findings:
     """REGRESSION when P95 latency lies over the ceiling."""
     p95 = measurement.latency_s.p95
-    if cell.ceiling_p95_s is None or p95 is None:
+    if limits.ceiling_p95_s is None or p95 is None:
         return ()
-    return (_limit("ceiling", LATENCY_P95, measurement, p95, cell.ceiling_p95_s),)
+    return (_limit("ceiling", LATENCY_P95, measurement, p95, limits.ceiling_p95_s),)
 
 
 def enough_requests(measurement: Measurement) -> Findings:
@@ -150,8 +162,12 @@ def _limit(
     )
 
 
+def _claim(measurement: Measurement) -> Claim | None:
+    return measurement.point.claim_on(measurement.fingerprint.hardware)
+
+
 def _accept(measurement: Measurement) -> str:
-    if measurement.point.claim is None:
+    if _claim(measurement) is None:
         return f"If it is intended, start over: {_record(measurement)} --replace"
     return (
         "If it is intended, change the point's claim in points.toml, then: "

@@ -1,7 +1,8 @@
 """The plain gate: floors, ceilings and stored runs, each with a stated margin.
 
 It asks in this order: may the measurement be trusted, is there something comparable to hold it
-against, and only then: is it fast enough. The first two end the matter.
+against, and only then: is it fast enough. The first two end the matter, but for one thing: a point
+without a cell that misses its own claim is slow, whatever else is to be said of it.
 """
 
 from __future__ import annotations
@@ -14,11 +15,13 @@ from perfgate.model import Cell, Finding, Judgement, Measurement, Policy, Verdic
 
 def judge(measurement: Measurement, cell: Cell | None, policy: Policy) -> Judgement:
     """The verdict on one operating point; `cell` is what the baseline knows of it."""
-    findings = _refusals(measurement, cell) or _verdicts(measurement, cell, policy)
+    refusals = _refusals(measurement, cell)
+    broken = () if measurement.vetoes or cell is not None else checks.broken_claim(measurement)
+    deciding = broken or refusals or _verdicts(measurement, cell, policy)
     return Judgement(
         point=measurement.point.id,
-        verdict=worst(finding.verdict for finding in findings),
-        findings=findings,
+        verdict=worst(finding.verdict for finding in deciding),
+        findings=(*broken, *refusals) if broken else deciding,
         records=measurement.records,
     )
 

@@ -48,6 +48,7 @@ from perfgate.model.record import (
     differing,
 )
 from perfgate.model.spec import (
+    SIMULATED_SUFFIX,
     BatchingStrategy,
     Claim,
     Comparison,
@@ -73,6 +74,7 @@ from perfgate.model.verdict import (
 
 __all__ = [
     "MOST_PRIMARY",
+    "SIMULATED_SUFFIX",
     "Attribution",
     "Baseline",
     "BatchingStrategy",

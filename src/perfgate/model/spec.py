@@ -8,6 +8,9 @@ from enum import StrEnum
 from perfgate.errors import UsageError
 from perfgate.model.checks import require_all_positive, require_name, require_positive
 
+SIMULATED_SUFFIX = "-sim"
+"""Ends the name of simulated hardware, which has baselines of its own."""
+
 
 class Target(StrEnum):
     """What stands behind Triton."""
@@ -150,14 +153,19 @@ class LoadPlacement:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Claim:
-    """What a source says a point reaches: the floor and ceiling a first baseline starts from."""
+    """What a source says a point reaches: the floor and ceiling a first baseline starts from.
 
+    `hardware` is the profile it speaks of; it holds there and on that hardware's simulation.
+    """
+
+    hardware: str
     floor_tok_s: float | None = None
     ceiling_p95_s: float | None = None
     source: str
 
     def __post_init__(self) -> None:
         """Refuse a claim of nothing."""
+        require_name("hardware", self.hardware)
         require_all_positive(self, "floor_tok_s", "ceiling_p95_s")
 
 
@@ -216,6 +224,12 @@ class OperatingPoint:
         if self.workload.isl + self.workload.osl > self.engine.max_seq_len:
             rule = f"isl + osl must fit the engine's max_seq_len ({self.engine.max_seq_len})"
             raise UsageError("osl", self.workload.osl, rule)
+
+    def claim_on(self, hardware: str) -> Claim | None:
+        """The claim, if it speaks of `hardware`, a name that baselines are kept under."""
+        if self.claim and hardware.removesuffix(SIMULATED_SUFFIX) == self.claim.hardware:
+            return self.claim
+        return None
 
 
 class ComparisonKind(StrEnum):

@@ -60,7 +60,7 @@ def fit(profile: HardwareProfile, points: Sequence[OperatingPoint]) -> HardwareP
         rule = f"{len(simulation.reference)} reference points hold fewer parameters than that"
         raise UsageError("fitted parameters", len(free), rule)
     schedules = [
-        (schedule(point), aim_tok_s(point, reported))
+        (schedule(point), aim_tok_s(point, profile.name, reported))
         for point, reported in reference_points(profile, points)
     ]
     # With the planted slowdown in force the fit would hide it.
@@ -95,9 +95,10 @@ def reference_points(
     ]
 
 
-def aim_tok_s(point: OperatingPoint, reported_tok_s: float) -> float:
+def aim_tok_s(point: OperatingPoint, hardware: str, reported_tok_s: float) -> float:
     """The throughput to fit: what was reported, or the floor and a margin if that is more."""
-    floor = point.claim.floor_tok_s if point.claim else None
+    claim = point.claim_on(hardware)
+    floor = claim.floor_tok_s if claim else None
     return max(reported_tok_s, (floor or 0.0) * (1 + FLOOR_MARGIN))
 
 

@@ -102,8 +102,9 @@ def _reference_row(
     profile: HardwareProfile, point: OperatingPoint, reported_tok_s: float
 ) -> ReferenceRow:
     steady = simulate_point(profile, point)
-    floor = point.claim.floor_tok_s if point.claim else None
-    ceiling = point.claim.ceiling_p95_s if point.claim else None
+    claim = point.claim_on(profile.name)
+    floor = claim.floor_tok_s if claim else None
+    ceiling = claim.ceiling_p95_s if claim else None
     p95 = steady.latency_p95_s
     return ReferenceRow(
         point=point.id,

@@ -10,7 +10,7 @@ from dataclasses import replace
 from perfgate import artifacts, codec
 from perfgate.errors import UsageError
 from perfgate.keep_serving import until_told_to_stop
-from perfgate.model import Claim, EngineSpec, Fingerprint, OperatingPoint
+from perfgate.model import SIMULATED_SUFFIX, Claim, EngineSpec, Fingerprint, OperatingPoint
 from perfgate.paired import Measuring
 from perfgate.provenance import fingerprint, wall_clock
 from perfgate.report.sweep import sweep_html, sweep_svg
@@ -53,7 +53,7 @@ class SweepJob:
         self._sweeps: dict[str, EngineSweep] = {}
         self._plans: dict[str, SweepPlan] = {}
         for name in dict.fromkeys(engines):
-            point = _with_ceiling(template(setting, name), p95_ceiling_s)
+            point = _with_ceiling(template(setting, name), p95_ceiling_s, setting.hardware)
             plan = SweepPlan(
                 max_batch_size=point.engine.max_batch_size,
                 sampling=point.sampling,
@@ -160,10 +160,11 @@ def template(setting: Setting, engine: str) -> OperatingPoint:
     raise UsageError("--engine", engine, f"it must be one of {', '.join(known)}")
 
 
-def _with_ceiling(point: OperatingPoint, ceiling_s: float | None) -> OperatingPoint:
+def _with_ceiling(point: OperatingPoint, ceiling_s: float | None, hardware: str) -> OperatingPoint:
     """The point without what is claimed of its own concurrency only."""
     claimed, source = (point.claim.ceiling_p95_s, point.claim.source) if point.claim else (None, "")
     if ceiling_s is not None:
         claimed, source = ceiling_s, "--p95-ceiling"
-    claim = None if claimed is None else Claim(ceiling_p95_s=claimed, source=source)
+    real = hardware.removesuffix(SIMULATED_SUFFIX)
+    claim = Claim(hardware=real, ceiling_p95_s=claimed, source=source) if claimed else None
     return replace(point, claim=claim, gated=False)
