@@ -2,6 +2,7 @@
 
     python benchmarks/real_ab.py campaign --minutes 60   calibrate if need be, then job after job
     python benchmarks/real_ab.py job slow5               one job; candidate's steps take 5 % longer
+    python benchmarks/real_ab.py starts --minutes 3      single starts, every second one 1 % slower
     python benchmarks/real_ab.py summary                 judge the stored jobs again and count
 
 A campaign stops at Ctrl-C or when the minutes are spent and goes on when it is started again: each
@@ -25,13 +26,20 @@ from pathlib import Path
 
 from scipy.stats import binomtest
 
-from perfgate import calibration
+from perfgate import calibration, codec
 from perfgate.calibrate import Steps, measure_session, with_session
 from perfgate.errors import BaselineError
 from perfgate.gate import explain
 from perfgate.gate.pairing import Arm
 from perfgate.model import OperatingPoint, PairedPolicy, Sampling
-from perfgate.paired import Measuring, plan_of, rejudge_pairs, run_pairs
+from perfgate.paired import (
+    Measuring,
+    PairsFile,
+    measure_start,
+    plan_of,
+    rejudge_pairs,
+    run_pairs,
+)
 from perfgate.provenance import wall_clock
 from perfgate.rig import Rig
 from perfgate.setting import Setting, settle
@@ -46,10 +54,11 @@ POLICY = PairedPolicy(
     primary=(f"{POINT}:throughput_tok_s", f"{POINT}:latency_p95_s"),
     secondary=(f"{POINT}:ttft_p50_s", f"{POINT}:tpot_p50_s"),
 )
-FACTORS = {"same": 1.0, "slow3": 1.03, "slow5": 1.05, "slow10": 1.10}
+FACTORS = {"same": 1.0, "slow1": 1.01, "slow3": 1.03, "slow5": 1.05, "slow10": 1.10}
 TURNS = ("same", "same", "slow5", "same", "same", "slow10", "same", "same", "slow3")
 BOOTS = 5  # in a session: few, for one disturbed start spoils the session
 RUNNING = RESULTS / "running"
+STARTS = RESULTS / "starts.json"
 
 
 def main() -> int:
@@ -59,6 +68,7 @@ def main() -> int:
     )
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("campaign").add_argument("--minutes", type=float, required=True)
+    commands.add_parser("starts").add_argument("--minutes", type=float, required=True)
     commands.add_parser("job").add_argument("arm", choices=FACTORS)
     commands.add_parser("summary")
     chosen = parser.parse_args()
@@ -66,6 +76,8 @@ def main() -> int:
     try:
         if chosen.command == "campaign":
             campaign(time.monotonic() + chosen.minutes * 60)
+        elif chosen.command == "starts":
+            starts(time.monotonic() + chosen.minutes * 60)
         elif chosen.command == "job":
             job(chosen.arm)
     except KeyboardInterrupt:
@@ -80,6 +92,24 @@ def campaign(until: float) -> None:
     while time.monotonic() < until:
         stored = len(list(RESULTS.glob("*-[0-9]*")))
         job(TURNS[stored % len(TURNS)])
+
+
+def starts(until: float) -> None:
+    """Measure starts of the same engine and of one 1 % slower, in turn, and keep them all."""
+    plan = plan_of(POLICY, calibration.load(CALIBRATION))
+    kept = PairsFile(base=f"steps x {FACTORS['slow1']:g}", plan=plan, history=())
+    if STARTS.exists():
+        kept = codec.from_json(STARTS.read_bytes(), PairsFile, origin=str(STARTS))
+    while time.monotonic() < until:
+        number = len(kept.history)
+        arm = Arm.CANDIDATE if number % 4 in {1, 2} else Arm.BASE
+        with tempfile.TemporaryDirectory(prefix="perfgate-ab-") as folder:
+            setting = _setting(FACTORS["slow1" if arm is Arm.CANDIDATE else "same"], Path(folder))
+            points = {POINT: _point(setting)}
+            start = measure_start(plan, arm, points, _rig(setting, number))
+        kept = replace(kept, history=(*kept.history, start))
+        codec.write_atomic(STARTS, codec.to_pretty_json(kept))
+        _say(f"{number} {arm}: {start.fault or start.values}")
 
 
 def calibrate() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -10,10 +10,10 @@ from perfgate import baselines, calibration
 from perfgate.base_ref import base_setting
 from perfgate.calibration import Calibration
 from perfgate.errors import BaselineError, UsageError
-from perfgate.gate.pairing import Arm
+from perfgate.gate.pairing import Arm, PairedPlan
 from perfgate.gate.screen import LEAST_SESSIONS, OLDEST_DAYS
 from perfgate.model import Cell, Judgement, OperatingPoint, PairedPolicy
-from perfgate.paired import plan_of, point_ids, require_paired, run_pairs
+from perfgate.paired import plan_of, plan_of_windows, point_ids, require_paired, run_pairs
 from perfgate.rig import Observer, Rig
 from perfgate.setting import BASELINES, Setting
 
@@ -33,17 +33,21 @@ def against_base(setting: Setting, base: str, observer: Observer) -> Judgement:
         for arm, one in settings.items()
     }
     _require_same_load(points)
-    known = _calibration(setting, policy)
-    stored = baselines.cells(
-        setting.suite.root / BASELINES, setting.hardware, points[Arm.CANDIDATE].values()
-    )
-    plan = plan_of(policy, known, screenable(policy, stored, today=datetime.now(UTC)))
+    plan = _plan(setting, policy, points[Arm.CANDIDATE].values())
 
     def open_rig(arm: Arm, number: int) -> Rig:
         folder = setting.artifacts / STARTS / f"{number:02d}-{arm}"
         return Rig(replace(settings[arm], artifacts=folder), observer)
 
     return run_pairs(plan, points, open_rig, base=base, artifacts=setting.artifacts)
+
+
+def _plan(setting: Setting, policy: PairedPolicy, points: Iterable[OperatingPoint]) -> PairedPlan:
+    if setting.remote is not None:
+        return plan_of_windows(policy)
+    known = _calibration(setting, policy)
+    stored = baselines.cells(setting.suite.root / BASELINES, setting.hardware, points)
+    return plan_of(policy, known, screenable(policy, stored, today=datetime.now(UTC)))
 
 
 def screenable(

@@ -10,27 +10,60 @@ from pathlib import Path
 
 from perfgate.errors import UsageError
 from perfgate.hardware import load_profile
+from perfgate.model import Server, Target
+from perfgate.serving.remote import SCHEME, parse_url
 from perfgate.setting import HARDWARE, Setting
 from perfgate.suite import POINTS_FILE, load_suite
+from perfgate.trtllm import CONFIG_FILE, MODELS, TrtllmConfig, load_trtllm
 
 BASES = "bases"
+SOURCES = "src"
+_RENDER = "perfgate/serving/render.py"  # older ones could not be asked
 
 
 def base_setting(candidate: Setting, base: str) -> Setting:
-    """The setting of the base: the suite and hardware profile of `base`, judged by today's rules.
+    """The setting of the base: what is served is `base`'s, what measures and judges is today's.
 
-    A folder is read where it lies. A git ref is unpacked below the cache, under its commit, so that
-    its engines are built once. The policy is the candidate's: vetoes must not depend on the arm.
+    Served are its engines, its hardware profile, its container and checkpoints (trtllm.toml) and,
+    where it is a checkout of perfgate itself, its model repository. A folder is read where it lies.
+    A git ref is unpacked below the cache, under its commit; what git does not hold, checkpoints and
+    engines that are built already, it shares with the candidate. The policy is the candidate's:
+    vetoes must not depend on the arm. A server that runs is paired with another one, by its URL.
 
-    Raises UsageError if `base` is neither, or holds no suite.
+    Raises UsageError if `base` is none of these, or holds no suite.
     """
+    if candidate.remote is not None or base.startswith(SCHEME):
+        return replace(candidate, remote=_other_server(candidate, base))
     root = _folder(candidate, base)
     suite = load_suite(root)
+    sources = root / SOURCES
     return replace(
         candidate,
         suite=replace(suite, policy=candidate.suite.policy),
         profile=load_profile(root / HARDWARE / f"{candidate.profile.name}.toml"),
+        trtllm=_trtllm(candidate, root),
+        local=root if (root / MODELS).is_dir() else candidate.home,
+        sources=sources if (sources / _RENDER).is_file() else None,
     )
+
+
+def _trtllm(candidate: Setting, root: Path) -> TrtllmConfig | None:
+    """What the base's engines are made of; today's, where the base does not say."""
+    known = candidate.trtllm is not None and (root / CONFIG_FILE).is_file()
+    return load_trtllm(root) if known else candidate.trtllm
+
+
+def _other_server(candidate: Setting, base: str) -> Server:
+    if candidate.target is not Target.REMOTE or candidate.remote is None:
+        rule = "a running server is the base of another one: name the candidate by --triton-url"
+        raise UsageError("--base", base, rule)
+    if not base.startswith(SCHEME):
+        rule = f"--triton-url names a running server: pair it with another one, {SCHEME}HOST:PORT"
+        raise UsageError("--base", base, rule)
+    server = parse_url(base)
+    if (server.grpc_url, server.model) == (candidate.remote.grpc_url, candidate.remote.model):
+        raise UsageError("--base", base, "it is the candidate itself")
+    return server
 
 
 def _folder(candidate: Setting, base: str) -> Path:

@@ -122,6 +122,7 @@ def outlook(known: Calibration, policy: PairedPolicy) -> tuple[Prospect, ...]:
     rules = Rules(
         tolerance=policy.tolerance,
         margin=policy.margin,
+        own=policy.own,
         boundaries=lines,
         most_pairs=lines.design.last_look,
     )

@@ -51,6 +51,7 @@ def rules_of(plan: PairedPlan) -> Rules:
     return Rules(
         tolerance=plan.tolerance,
         margin=plan.margin,
+        own=plan.own,
         boundaries=lines,
         most_pairs=lines.design.last_look,
     )
@@ -78,7 +79,22 @@ def plan_of(
         stored=dict(sessions or {}),
         tolerance=policy.tolerance,
         margin=policy.margin,
+        own=policy.own,
         budget_minutes=policy.budget_minutes,
+    )
+
+
+def plan_of_windows(policy: PairedPolicy) -> PairedPlan:
+    """Plan a comparison of two servers that stay up, which decides nothing."""
+    return PairedPlan(
+        primary=policy.primary,
+        secondary=policy.secondary,
+        pair_sd={},
+        tolerance=policy.tolerance,
+        margin=policy.margin,
+        own=policy.own,
+        budget_minutes=policy.budget_minutes,
+        restarts=False,
     )
 
 
@@ -94,14 +110,26 @@ def run_pairs(
     """Run the job to its end and judge it; every start is stored before the next begins."""
     rules, history = rules_of(plan), list[Start]()
     while isinstance(step := next_step(plan, rules, history), Go):
-        began = clock()
-        arm, number = step.arm, len(history)
-        values, fault = _start(plan, points[arm], open_rig(arm, number))
-        minutes = (clock() - began) / 60
-        history.append(Start(arm=arm, minutes=minutes, values=values, fault=fault))
+        arm = step.arm
+        opened = open_rig(arm, len(history))
+        history.append(measure_start(plan, arm, points[arm], opened, clock=clock))
         content = PairsFile(base=base, plan=plan, history=tuple(history))
         codec.write_atomic(artifacts / PAIRS, codec.to_pretty_json(content))
     return judge_pairs(plan, rules, history, step, records=str(artifacts / PAIRS))
+
+
+def measure_start(
+    plan: PairedPlan,
+    arm: Arm,
+    points: Mapping[str, OperatingPoint],
+    opened: AbstractContextManager[Measuring],
+    *,
+    clock: Callable[[], float] = time.monotonic,
+) -> Start:
+    """Open a server, measure the points on it, and close it again."""
+    began = clock()
+    values, fault = _start(plan, points, opened)
+    return Start(arm=arm, minutes=(clock() - began) / 60, values=values, fault=fault)
 
 
 def rejudge_pairs(artifacts: Path) -> Judgement | None:

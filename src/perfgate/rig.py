@@ -237,7 +237,7 @@ class Rig:
         if self._site is None and config is not None and self._on_hardware:
             gpus = visible(list_gpus(), os.environ.get(VISIBLE))
             gpu = self._lifetime.enter_context(claim(gpus))
-            self._site = Site.at(self._setting.suite.root, config, gpu)
+            self._site = Site.at(self._setting.home, config, gpu)
         return self._site
 
     def _server_for(self, point: OperatingPoint, engine: Engine) -> tuple[Server, Watcher]:
@@ -256,6 +256,7 @@ class Rig:
                             engine,
                             point.serving,
                             workdir=self._fresh_folder(),
+                            sources=self._setting.sources,
                             under=self._under,
                         )
                     )

@@ -29,7 +29,9 @@ class Setting:
     """What a run needs to know of its surroundings before it builds or boots anything.
 
     `trtllm` is what hardware targets are made of, and where a remote server's tokenizer lies;
-    `remote` is where that server answers.
+    `remote` is where that server answers. `local` is the folder of what version control does not
+    hold, checkpoints and built engines, where that is not the suite's own. `sources` is the source
+    tree of another perfgate, by which servers are set up instead of by this one.
     """
 
     suite: Suite
@@ -38,6 +40,8 @@ class Setting:
     artifacts: Path
     trtllm: TrtllmConfig | None = None
     remote: Server | None = None
+    local: Path | None = None
+    sources: Path | None = None
 
     @property
     def records(self) -> Path:
@@ -46,14 +50,19 @@ class Setting:
 
     @property
     def cache(self) -> Path:
-        """Where built engines are kept from run to run."""
-        return self.suite.root / CACHE
+        """Where built engines are kept from run to run, by all they depend on."""
+        return self.home / CACHE
+
+    @property
+    def home(self) -> Path:
+        """The folder of what version control does not hold."""
+        return self.local or self.suite.root
 
     def model_folder(self, spec: EngineSpec) -> Path | None:
         """Where the model's own checkpoint lies, if trtllm.toml names it."""
         if self.trtllm is None or spec.model not in self.trtllm.models:
             return None
-        return self.suite.root / MODELS / self.trtllm.source(spec).checkpoint
+        return self.home / MODELS / self.trtllm.source(spec).checkpoint
 
     @property
     def hardware(self) -> str:

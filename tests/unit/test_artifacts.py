@@ -59,10 +59,10 @@ def test_verdicts_are_read_back_as_they_were(tmp_path):
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        ('{"schema_version": 2}', "schema version 2, this perfgate reads 1. Update perfgate"),
+        ('{"schema_version": 3}', "schema version 3, this perfgate reads 2. Update perfgate"),
         ('{"schema_version": 0}', "the perfgate that wrote it"),
         ("no", "The file is damaged"),
-        ('{"schema_version": 1}', "missing required field"),
+        ('{"schema_version": 2}', "missing required field"),
     ],
 )
 def test_other_formats_are_refused_with_what_to_do(tmp_path, text, reason):

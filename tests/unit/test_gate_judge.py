@@ -228,7 +228,6 @@ def test_a_veto_always_wins(throughput, p50, p95, cell):
     factor=st.floats(1, 3),
     cell=st.builds(
         a_cell,
-        a_claim,
         st.none() | st.floats(100, 1e4),
         st.none() | st.floats(0.1, 20),
         st.sampled_from([(), (a_sample(),), (a_sample(), a_sample(2500, 8.0))]),

@@ -1,29 +1,37 @@
 """The rehearsal of many jobs says of each what the gate says of it alone."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from perfgate.gate.boundaries import stored
 from perfgate.gate.components import components, run_sd
+from perfgate.gate.losses import from_fraction
 from perfgate.gate.metrics import LATENCY_P95
 from perfgate.gate.rehearsal import VERDICTS, arms, rehearse
 from perfgate.gate.screen import upper_loss_bound
 from perfgate.gate.sequential import stand
 from perfgate.gate.series import Rules, Series
+from perfgate.model import Limits
 
 pytestmark = pytest.mark.unit
 
 RULES = Rules(tolerance=0.01, margin=0.05, boundaries=stored(), most_pairs=14)
 
 
-def alone(costs, sd, stored_costs):
+OWN = {"p0:latency_p95_s": Limits(tolerance=0.0, margin=0.03)}
+
+
+def alone(costs, sd, stored_costs, rules):
     """One job through the sequential gate."""
     candidate = arms(len(costs), screened=stored_costs is not None)
     cells = []
     for i in range(costs.shape[1]):
         base, changed = costs[~candidate, i], costs[candidate, i]
         screened = stored_costs is not None and bool(
-            upper_loss_bound(stored_costs[i], changed[0]) < RULES.log_margin
+            upper_loss_bound(stored_costs[i], changed[0])
+            < from_fraction(rules.of(f"p{i}:latency_p95_s").margin)
         )
         cells.append(
             Series(
@@ -35,12 +43,13 @@ def alone(costs, sd, stored_costs):
                 screened=screened,
             )
         )
-    return stand(cells, RULES).verdict
+    return stand(cells, rules).verdict
 
 
 @pytest.mark.parametrize("screened", [False, True], ids=["pairs", "screen"])
 @pytest.mark.parametrize("noise", [1.0, 3.0], ids=["calibrated", "noisier"])
-def test_rehearsed_jobs_get_the_gate_s_own_verdicts(screened, noise):
+@pytest.mark.parametrize("own", [{}, OWN], ids=["one limit", "own limits"])
+def test_rehearsed_jobs_get_the_gate_s_own_verdicts(screened, noise, own):
     """Two cells, every kind of loss and noise: both ways agree on all of 150 jobs."""
     rng = np.random.default_rng(7)
     costs = rng.normal(0, 0.015 * noise, (150, 28, 2))
@@ -51,9 +60,14 @@ def test_rehearsed_jobs_get_the_gate_s_own_verdicts(screened, noise):
     sd = np.full((150, 2), 0.021)
     days = rng.normal(0, 0.02, (150, 2, 20)) if screened else None
 
-    outcome = rehearse(costs, sd, RULES, stored=days)
+    rules = replace(RULES, own=own)
+    names = [f"p{i}:latency_p95_s" for i in range(2)]
 
-    expected = [alone(costs[i], sd[i], None if days is None else days[i]) for i in range(150)]
+    outcome = rehearse(costs, sd, rules, stored=days, names=names)
+
+    expected = [
+        alone(costs[i], sd[i], None if days is None else days[i], rules) for i in range(150)
+    ]
     assert [VERDICTS[index] for index in outcome.verdict] == expected
     assert len(set(expected)) >= 4
 

@@ -10,11 +10,12 @@ from hypothesis import strategies as st
 from perfgate.errors import UsageError
 from perfgate.gate.boundaries import stored
 from perfgate.gate.looks import look
+from perfgate.gate.losses import from_fraction
 from perfgate.gate.metrics import LATENCY_P95, THROUGHPUT
 from perfgate.gate.multiplicity import discoveries
 from perfgate.gate.sequential import advise, smallest_seen, stand
 from perfgate.gate.series import Rules, Series
-from perfgate.model import Verdict
+from perfgate.model import Limits, Verdict
 
 pytestmark = pytest.mark.unit
 
@@ -48,6 +49,22 @@ def series(loss=0.0, pairs=14, *, seed=1, sd=SD, metric=THROUGHPUT, point="p", s
 def test_a_clear_case_is_decided_as_it_is(metric, loss, verdict):
     """Unchanged passes, 10 % slower does not, 12 % faster is told, in both directions."""
     assert stand([series(loss, metric=metric)], RULES).verdict is verdict
+
+
+@pytest.mark.parametrize(
+    ("loss", "verdict"),
+    [(0.0, Verdict.PASS), (0.01, Verdict.REGRESSION)],
+    ids=["same", "1 % slower"],
+)
+def test_a_quiet_cell_can_have_limits_of_its_own(loss, verdict):
+    """One percent is found where pairs scatter by a fifth of that, and other cells keep theirs."""
+    strict = replace(RULES, own={"p:throughput_tok_s": Limits(tolerance=0.0, margin=0.01)})
+    cell = replace(series(loss, sd=0.002), pair_sd=0.002)
+
+    standing = stand([cell, replace(cell, point="q", candidate=cell.base)], strict)
+
+    assert standing.verdict is verdict
+    assert stand([cell], RULES).verdict is Verdict.PASS
 
 
 def test_the_job_stops_as_soon_as_it_is_decided():
@@ -178,8 +195,8 @@ def test_a_loss_within_the_tolerance_is_never_blocked(loss, blocked):
     seen = look(
         np.full((1, 14), -np.log1p(-loss)) + np.linspace(-1e-4, 1e-4, 14),
         np.array([1e-4]),
-        tolerance=RULES.log_tolerance,
-        margin=RULES.log_margin,
+        tolerance=from_fraction(RULES.tolerance),
+        margin=from_fraction(RULES.margin),
         boundaries=RULES.boundaries,
     )
 

@@ -14,10 +14,19 @@ from perfgate.base_ref import base_setting
 from perfgate.errors import BaselineError, NoSamplesError, ServerError, UsageError
 from perfgate.gate.pairing import Arm
 from perfgate.hardware import load_profile
-from perfgate.model import PairedPolicy, Target, Verdict, Veto
-from perfgate.paired import PAIRS, plan_of, rejudge_pairs, require_paired, run_pairs
+from perfgate.model import Limits, PairedPolicy, Target, Verdict, Veto
+from perfgate.paired import (
+    PAIRS,
+    plan_of,
+    plan_of_windows,
+    rejudge_pairs,
+    require_paired,
+    run_pairs,
+)
+from perfgate.serving.remote import parse_url
 from perfgate.setting import Setting
 from perfgate.suite import load_suite
+from perfgate.trtllm import load_trtllm
 from tests.unit.factories import a_cell, a_measurement, a_point, a_sample
 from tests.unit.planted import ROOT
 
@@ -157,8 +166,26 @@ def test_a_policy_without_cells_or_with_an_unknown_metric_is_refused():
         require_paired(replace(policy, paired=PairedPolicy(primary=("p:speed",))))
     with pytest.raises(UsageError, match="at most 4"):
         PairedPolicy(primary=tuple(f"p{i}:tpot_p50_s" for i in range(5)))
+    with pytest.raises(UsageError, match="primary or secondary"):
+        PairedPolicy(primary=PRIMARY, own={"p:tpot_p50_s": Limits(margin=0.02)})
+    with pytest.raises(UsageError, match="tolerance"):
+        Limits(tolerance=0.02, margin=0.02)
     with pytest.raises(UsageError, match="point:metric"):
         PairedPolicy(primary=("throughput",))
+
+
+def test_limits_of_a_cell_reach_the_job(tmp_path):
+    """Three percent pass by the policy's margin of five, and not by a cell's own."""
+    strict = replace(POLICY, own={PRIMARY[1]: Limits(tolerance=0.0, margin=0.03)})
+
+    assert play(Host(0.04), tmp_path).verdict is not Verdict.REGRESSION
+    judgement = play(Host(0.04), tmp_path, strict)
+
+    assert judgement.verdict is Verdict.REGRESSION
+    told = {one.metric: one for one in judgement.findings if one.check == "pairs"}
+    assert told["latency_p95_s"].margin == 0.03
+    assert told["throughput_tok_s"].margin == 0.05
+    assert rejudge_pairs(tmp_path) == judgement
 
 
 # --- Calibration ------------------------------------------------------------------------------
@@ -193,6 +220,19 @@ def test_a_calibration_finds_the_sd_of_a_pair():
 # --- The base ---------------------------------------------------------------------------------
 
 
+def git(root, *arguments):
+    """Run git as somebody."""
+    identity = ["-c", "user.name=t", "-c", "user.email=t@example.org"]
+    command = ["git", "-C", root, *identity, *arguments]
+    subprocess.run(command, check=True, capture_output=True)
+
+
+def commit(root, message):
+    """Commit all that lies there."""
+    git(root, "add", "-A")
+    git(root, "commit", "-qm", message)
+
+
 @pytest.fixture
 def repository(tmp_path):
     """A suite in git whose second commit changes a batch size."""
@@ -201,15 +241,9 @@ def repository(tmp_path):
     for name in ("points.toml", "policy.toml", "hardware/gb10.toml"):
         (root / name).write_text((ROOT / name).read_text())
 
-    def git(*arguments):
-        identity = ["-c", "user.name=t", "-c", "user.email=t@example.org"]
-        command = ["git", "-C", root, *identity, *arguments]
-        subprocess.run(command, check=True, capture_output=True)
-
-    git("init", "-q")
-    git("add", "-A")
-    git("commit", "-qm", "one")
-    git("tag", "first")
+    git(root, "init", "-q")
+    commit(root, "one")
+    git(root, "tag", "first")
     points = root / "points.toml"
     points.write_text(points.read_text().replace("max_batch_size = 192", "max_batch_size = 128"))
     return root
@@ -247,6 +281,107 @@ def test_what_is_neither_is_refused(repository, base):
     """A misspelt ref, an option in disguise and a folder without a suite are usage errors."""
     with pytest.raises(UsageError, match="--base"):
         base_setting(a_setting(repository), base)
+
+
+def test_what_git_does_not_hold_is_the_candidate_s(repository):
+    """Checkpoints and built engines are shared; the container is the ref's own."""
+    pinned = repository / "trtllm.toml"
+    pinned.write_text((ROOT / "trtllm.toml").read_text())
+    commit(repository, "two")
+    pinned.write_text(pinned.read_text().replace("samples = 512", "samples = 64"))
+    candidate = replace(a_setting(repository), trtllm=load_trtllm(repository))
+
+    base = base_setting(candidate, "HEAD")
+
+    assert base.cache == candidate.cache
+    assert base.home == repository
+    assert (base.trtllm.calibration.samples, candidate.trtllm.calibration.samples) == (512, 64)
+    assert base_setting(candidate, "first").trtllm == candidate.trtllm  # it said nothing of it
+
+
+def test_a_checkout_of_perfgate_is_served_from_its_own_templates(repository):
+    """Where the base holds perfgate's sources, they set its servers up."""
+    assert base_setting(a_setting(repository), "HEAD").sources is None
+    template = repository / "src" / "perfgate" / "serving" / "render.py"
+    template.parent.mkdir(parents=True)
+    template.write_text("")
+    commit(repository, "two")
+
+    base = base_setting(a_setting(repository), "HEAD")
+
+    assert base.sources == base.suite.root / "src"
+
+
+# --- Two servers that stay up ------------------------------------------------------------------
+
+
+def a_remote_setting(root, url="grpc://staging:8001"):
+    """A server that somebody else runs."""
+    return replace(a_setting(root), target=Target.REMOTE, remote=parse_url(url))
+
+
+def test_a_running_server_is_paired_with_another_one(repository):
+    """Both are found by their URLs; the load is this suite's for both."""
+    candidate = a_remote_setting(repository)
+    base = base_setting(candidate, "grpc://production:8001")
+
+    assert base.remote.grpc_url == "production:8001"
+    assert base.suite == candidate.suite
+
+
+@pytest.mark.parametrize(
+    ("remote", "base", "rule"),
+    [
+        (True, "HEAD", "pair it with another one"),
+        (True, "grpc://staging:8001", "the candidate itself"),
+        (False, "grpc://staging:8001", "--triton-url"),
+    ],
+    ids=["a ref", "itself", "no candidate"],
+)
+def test_a_pair_that_is_none_is_refused(repository, remote, base, rule):
+    """A ref cannot be booted behind somebody's URL, and a server is no base of itself."""
+    candidate = a_remote_setting(repository) if remote else a_setting(repository)
+
+    with pytest.raises(UsageError, match=rule):
+        base_setting(candidate, base)
+
+
+def play_windows(host, tmp_path):
+    """Compare two servers that stay up."""
+    points = {arm: {POINT: a_point(POINT)} for arm in Arm}
+    return run_pairs(
+        plan_of_windows(POLICY),
+        points,
+        host.open,
+        base="grpc://production:8001",
+        artifacts=tmp_path,
+        clock=lambda: host.now,
+    )
+
+
+@pytest.mark.parametrize("loss", [0.0, 0.4], ids=["same", "far slower"])
+def test_two_running_servers_are_compared_and_not_judged(tmp_path, loss):
+    """However large the difference, one start of each proves nothing of the change."""
+    host = Host(loss)
+    judgement = play_windows(host, tmp_path)
+
+    assert judgement.verdict is Verdict.INCONCLUSIVE
+    assert [arm.value[0] for arm, _ in host.opened] == list("bccbbccbbccb")
+    told = [one for one in judgement.findings if one.check == "windows"]
+    assert [one.metric for one in told] == ["throughput_tok_s", "latency_p95_s", "tpot_p50_s"]
+    moved = 1 - told[0].got / told[0].expected
+    assert moved == pytest.approx(loss, abs=0.01)
+    assert rejudge_pairs(tmp_path) == judgement
+
+
+def test_windows_that_are_not_sound_are_invalid(tmp_path):
+    """Somebody else's server that fails says nothing of speed."""
+
+    def veto(one, arm, _number):
+        bad = Veto(rule="errors", message="3 requests failed")
+        return replace(one, vetoes=(bad,)) if arm is Arm.CANDIDATE else one
+
+    assert play_windows(Host(spoil=veto), tmp_path).verdict is Verdict.INVALID
 
 
 # --- What may be screened ----------------------------------------------------------------------

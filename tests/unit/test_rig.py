@@ -57,7 +57,7 @@ class Servers:
         self.active = []
 
     @contextmanager
-    def serve(self, engine, serving, *, workdir, under=()):  # noqa: ARG002 - the signature is Triton's
+    def serve(self, engine, serving, *, workdir, under=(), sources=None):  # noqa: ARG002 - the signature is Triton's
         """Yield a mocked server for the engine."""
         self.boots.append(engine.spec.name)
         self.running += 1

@@ -5,7 +5,7 @@ import shutil
 import pytest
 
 from perfgate.errors import UsageError
-from perfgate.model import LoadPlacement, Objective, Protocol
+from perfgate.model import Limits, LoadPlacement, Objective, Protocol
 from perfgate.suite import find_root, load_suite
 from tests.unit.planted import ROOT
 
@@ -55,6 +55,19 @@ def test_a_point_may_have_an_objective_and_a_protocol(edited):
     assert suite.points[0].objective == Objective(ttft_s=0.5, latency_s=7)
     assert suite.points[0].protocol is Protocol.HTTP
     assert (suite.points[1].objective, suite.points[1].protocol) == (None, Protocol.GRPC)
+
+
+def test_a_paired_cell_can_have_limits_of_its_own(edited):
+    """They stand under the cell's name, and a misspelt one is refused."""
+    table = '[paired.own."fp8-b192-c160:{}"]\ntolerance = 0.0\nmargin = 0.01\n'
+    plain = "budget_minutes = 100"
+
+    suite = edited(plain, f"{plain}\n{table.format('tpot_p50_s')}", "policy.toml")
+    assert suite.policy.paired.own == {
+        "fp8-b192-c160:tpot_p50_s": Limits(tolerance=0.0, margin=0.01)
+    }
+    with pytest.raises(UsageError, match="primary or secondary"):
+        edited(plain, f"{plain}\n{table.format('itl_p50_s')}", "policy.toml")
 
 
 def test_every_point_has_its_default_run_or_is_on_request():

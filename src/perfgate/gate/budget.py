@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from perfgate.gate.estimator import Array
-from perfgate.gate.losses import from_fraction, log_cost
+from perfgate.gate.losses import log_cost
 from perfgate.gate.metrics import BY_NAME
 from perfgate.gate.rehearsal import arms, rehearse
 from perfgate.gate.sequential import smallest_seen
@@ -31,8 +31,8 @@ Sessions = Sequence[Sequence[Sequence[float]]]
 class Prospect:
     """What jobs of at most `pairs` pairs would do on this host; shares of jobs, minutes of target.
 
-    `power` is for a loss of the margin in the noisiest primary cell, `smallest_seen` the loss that
-    is found in 80 % of the jobs.
+    `power` is for a loss of the margin in the primary cell that is noisiest for it,
+    `smallest_seen` the loss that is found in 80 % of the jobs.
     """
 
     pairs: int
@@ -57,12 +57,13 @@ def prospects(
     residuals = _residuals(runs, primary)
     drawn = residuals[rng.integers(len(residuals), size=(JOBS, 2 * rules.last))]
     sd = np.tile([pair_sd[cell] for cell in primary], (JOBS, 1))
-    worst = int(np.argmax(sd[0]))
+    _, margins = rules.log_limits(primary)
+    worst = int(np.argmax(sd[0] / margins))
     slower = drawn.copy()
-    slower[:, arms(drawn.shape[1], screened=False), worst] += from_fraction(rules.margin)
+    slower[:, arms(drawn.shape[1], screened=False), worst] += margins[worst]
     first = rules.boundaries.design.first_regression
     return tuple(
-        _prospect(drawn, slower, sd, replace(rules, most_pairs=pairs), start_minutes)
+        _prospect(drawn, slower, sd, replace(rules, most_pairs=pairs), start_minutes, primary)
         for pairs in range(first, rules.last + 1)
     )
 
@@ -73,10 +74,15 @@ def recommended(found: Sequence[Prospect]) -> Prospect | None:
     return min(enough, key=lambda one: one.pairs, default=None)
 
 
-def _prospect(
-    honest: Array, slower: Array, sd: Array, rules: Rules, start_minutes: float
+def _prospect(  # noqa: PLR0917 - what one budget is asked about
+    honest: Array,
+    slower: Array,
+    sd: Array,
+    rules: Rules,
+    start_minutes: float,
+    cells: Sequence[str],
 ) -> Prospect:
-    same, lost = rehearse(honest, sd, rules), rehearse(slower, sd, rules)
+    same, lost = (rehearse(runs, sd, rules, names=cells) for runs in (honest, slower))
     return Prospect(
         pairs=rules.last,
         most_minutes=2 * rules.last * start_minutes,
@@ -85,7 +91,10 @@ def _prospect(
         minutes=float(same.starts.mean()) * start_minutes,
         power=lost.share(Verdict.REGRESSION),
         wrong_pass=lost.share(Verdict.PASS, Verdict.IMPROVEMENT),
-        smallest_seen=smallest_seen(rules, float(sd.max()), sd.shape[-1]),
+        smallest_seen=max(
+            smallest_seen(rules, float(one), len(cells), cell=cell)
+            for cell, one in zip(cells, sd[0], strict=True)
+        ),
     )
 
 

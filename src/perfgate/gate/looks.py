@@ -42,14 +42,14 @@ def look(
     losses: ArrayLike,
     prior_sd: ArrayLike,
     *,
-    tolerance: float,
-    margin: float,
+    tolerance: ArrayLike,
+    margin: ArrayLike,
     boundaries: Boundaries,
 ) -> Look:
     """Look at `losses` (..., cells, k) of pairs whose calibrated sd is `prior_sd` (..., cells).
 
-    A cell regresses when its lower bound lies over the tolerance and passes when its upper bound
-    lies under the margin, both log-losses.
+    A cell regresses when its lower bound lies over its tolerance and passes when its upper bound
+    lies under its margin, both log-losses (cells,) or one for all.
     """
     values, sd0 = np.asarray(losses, np.float64), np.asarray(prior_sd, np.float64)
     cells, pairs = values.shape[-2:]
@@ -68,8 +68,8 @@ def look(
         error=error,
         low=low,
         high=high,
-        regresses=low > tolerance,
-        passes=high < margin,
+        regresses=low > np.asarray(tolerance),
+        passes=high < np.asarray(margin),
         noisy=noisy,
         off_calibration=(ratio <= least) | (far_off & (ratio > FAR_OFF * most)),
     )

@@ -19,9 +19,11 @@ from perfgate.gate.metrics import BY_NAME
 from perfgate.gate.screen import upper_loss_bound
 from perfgate.gate.sequential import stand
 from perfgate.gate.series import Rules, Series, Standing
-from perfgate.model import Verdict
+from perfgate.model import Limits, Verdict
 
 TWICE = 2
+WINDOWS = 6
+"""Of each of two servers that stay up."""
 
 
 class Arm(StrEnum):
@@ -51,7 +53,9 @@ class PairedPlan:
     """What the job is about: its primary cells, what they were calibrated with, what it may cost.
 
     `pair_sd` is by cell; `stored` holds by cell one value a session of the base, and is empty where
-    they are too few or too old to screen. `budget_minutes` is of the target's time.
+    they are too few or too old to screen. `own` are the limits of single cells, `budget_minutes`
+    is of the target's time. Without `restarts` both arms are servers that stay up, and a "start" is
+    a window of load.
     """
 
     primary: tuple[str, ...]
@@ -60,7 +64,9 @@ class PairedPlan:
     stored: dict[str, tuple[float, ...]] = field(default_factory=dict)
     tolerance: float
     margin: float
+    own: dict[str, Limits] = field(default_factory=dict)
     budget_minutes: float
+    restarts: bool = True
 
     @property
     def screens(self) -> bool:
@@ -86,6 +92,8 @@ class Stop:
 
 def next_step(plan: PairedPlan, rules: Rules, history: Sequence[Start]) -> Go | Stop:
     """The next start, or the verdict: decided, out of budget, or broken."""
+    if not plan.restarts:
+        return _next_window(plan, history)
     if ended := _faults(history):
         return ended
     standing = stand(series(plan, plan.primary, history), rules)
@@ -95,6 +103,25 @@ def next_step(plan: PairedPlan, rules: Rules, history: Sequence[Start]) -> Go | 
     if _affordable(plan, history):
         return Go(arm=arm)
     return _out_of_budget(plan, rules, history, standing)
+
+
+def _next_window(plan: PairedPlan, history: Sequence[Start]) -> Go | Stop:
+    """Two servers that stay up: as many windows of each as were planned, and then no verdict.
+
+    The difference between them holds how two starts differ, maybe two hosts, and no number of
+    windows averages that away: neither a loss nor the lack of one can be proven.
+    """
+    faulty = sum(not start.sound for start in history)
+    if faulty >= TWICE:
+        reason = f"{faulty} windows were not sound: {_first(history)}"
+        return Stop(verdict=Verdict.INVALID, reason=reason)
+    if len(history) - faulty < 2 * WINDOWS and _affordable(plan, history):
+        return Go(arm=_turn(plan, history))
+    reason = (
+        "two running servers, each started once: how starts and hosts differ is part of the "
+        "difference and of no bound, so this is a comparison and no verdict"
+    )
+    return Stop(verdict=Verdict.INCONCLUSIVE, reason=reason)
 
 
 def series(plan: PairedPlan, cells: Sequence[str], history: Sequence[Start]) -> tuple[Series, ...]:
@@ -123,7 +150,7 @@ def _screened(plan: PairedPlan, one: Series) -> bool:
         return False
     stored = [log_cost(one.metric, value) for value in plan.stored[one.name]]
     bound = upper_loss_bound(stored, log_cost(one.metric, one.candidate[0]))
-    return bool(bound < from_fraction(plan.margin))
+    return bool(bound < from_fraction(plan.own.get(one.name, plan).margin))
 
 
 def _turn(plan: PairedPlan, history: Sequence[Start]) -> Arm:

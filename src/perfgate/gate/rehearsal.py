@@ -7,6 +7,7 @@ how error rates are known: of the gate itself (`benchmarks/gate_power.py`) and o
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -52,20 +53,29 @@ def arms(starts: int, *, screened: bool) -> Flags:
     return chosen
 
 
-def rehearse(costs: Array, pair_sd: Array, rules: Rules, *, stored: Array | None = None) -> Outcome:
+def rehearse(
+    costs: Array,
+    pair_sd: Array,
+    rules: Rules,
+    *,
+    stored: Array | None = None,
+    names: Sequence[str] | None = None,
+) -> Outcome:
     """Judge jobs from the log costs (jobs, starts, cells) of their runs in the order of `arms`.
 
     `pair_sd` (jobs, cells) is what each job was calibrated with. With `stored` (jobs, cells,
-    sessions), the candidate's first run is screened.
+    sessions), the candidate's first run is screened. `names` are those of the cells, where some
+    have limits of their own.
     """
-    jobs, starts, _ = costs.shape
+    jobs, starts, cells = costs.shape
+    tolerance, margin = rules.log_limits(names or [""] * cells)
     candidate = arms(starts, screened=stored is not None)
     base, changed = (np.moveaxis(costs[:, arm], 1, -1) for arm in (~candidate, candidate))
     verdict = np.full(jobs, _INCONCLUSIVE)
     used = np.full(jobs, 2 * rules.last)
     passed = np.zeros(pair_sd.shape, np.bool_)
     if stored is not None:
-        passed = upper_loss_bound(stored, changed[..., 0]) < rules.log_margin
+        passed = upper_loss_bound(stored, changed[..., 0]) < margin
     done = passed.all(axis=-1)
     verdict[done], used[done] = _PASS, 1
     open_ = np.flatnonzero(~done)
@@ -76,13 +86,13 @@ def rehearse(costs: Array, pair_sd: Array, rules: Rules, *, stored: Array | None
         seen = look(
             two - one,
             sd,
-            tolerance=rules.log_tolerance,
-            margin=rules.log_margin,
+            tolerance=tolerance,
+            margin=margin,
             boundaries=rules.boundaries,
         )
         passed[open_] |= seen.passes
         split = (two_clusters(two, sd / 2**0.5) & ~two_clusters(one, sd / 2**0.5)).any(axis=-1)
-        now = _decide(seen, passed[open_], split, rules, last=pairs == rules.last)
+        now = _decide(seen, passed[open_], split, tolerance, last=pairs == rules.last)
         decided = now >= 0
         verdict[open_[decided]], used[open_[decided]] = now[decided], 2 * pairs
         open_ = open_[~decided]
@@ -90,13 +100,13 @@ def rehearse(costs: Array, pair_sd: Array, rules: Rules, *, stored: Array | None
 
 
 def _decide(
-    seen: Look, passed: Flags, split: Flags, rules: Rules, *, last: bool
+    seen: Look, passed: Flags, split: Flags, tolerance: Array, *, last: bool
 ) -> NDArray[np.int64]:
     """The verdict of each job at this look, -1 where it goes on; the order is `sequential`'s."""
     lost, all_passed = seen.regresses.any(axis=-1), passed.all(axis=-1)
     over = lost | all_passed
     untrue = seen.off_calibration | (seen.noisy & last & ~over)
-    better = (seen.high < -rules.log_tolerance).any(axis=-1)
+    better = (seen.high < -tolerance).any(axis=-1)
     return np.select(
         [
             ~(untrue | over | last),

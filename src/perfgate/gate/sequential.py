@@ -15,7 +15,7 @@ import numpy as np
 from perfgate.errors import UsageError
 from perfgate.gate.boundaries import MOST_CELLS
 from perfgate.gate.looks import Flags, Look, look, two_clusters
-from perfgate.gate.losses import log_cost, to_fraction
+from perfgate.gate.losses import from_fraction, log_cost, to_fraction
 from perfgate.gate.multiplicity import discoveries, one_sided_p
 from perfgate.gate.series import Advisory, CellState, Rules, Series, Standing
 from perfgate.model import Verdict
@@ -66,11 +66,12 @@ def advise(secondary: Sequence[Series], rules: Rules) -> tuple[Advisory, ...]:
 
 
 def _look(cells: Sequence[Series], rules: Rules, pairs: int) -> Look:
+    tolerance, margin = rules.log_limits([series.name for series in cells])
     return look(
         np.array([series.losses[:pairs] for series in cells]),
         np.array([series.pair_sd for series in cells]),
-        tolerance=rules.log_tolerance,
-        margin=rules.log_margin,
+        tolerance=tolerance,
+        margin=margin,
         boundaries=rules.boundaries,
     )
 
@@ -104,13 +105,16 @@ def _decide(
         return Verdict.UNSTABLE, f"runs of the candidate fall into two groups: {', '.join(split)}"
     if untrue:
         return Verdict.INVALID, "the pairs scatter unlike the calibration of this host"
-    return _proven(rules, seen, proven=proven)
+    return _proven(primary, rules, seen, proven=proven)
 
 
-def _proven(rules: Rules, seen: Look, *, proven: bool) -> tuple[Verdict, str]:
+def _proven(
+    primary: Sequence[Series], rules: Rules, seen: Look, *, proven: bool
+) -> tuple[Verdict, str]:
     if not proven:
         return Verdict.INCONCLUSIVE, "the budget is spent and neither is proven"
-    if (seen.high < -rules.log_tolerance).any():
+    tolerance, _ = rules.log_limits([series.name for series in primary])
+    if (seen.high < -tolerance).any():
         return Verdict.IMPROVEMENT, "a gain over the tolerance is proven, and no cell lost"
     return Verdict.PASS, "a loss of the margin is ruled out in every primary cell"
 
@@ -137,22 +141,30 @@ def _cell(
         loss=to_fraction(float(seen.loss[index])),
         low=to_fraction(low) if np.isfinite(low) else None,
         high=to_fraction(high),
-        smallest_seen=smallest_seen(rules, float(seen.error[index]) * pairs**0.5, len(seen.loss)),
-        verdict=_cell_verdict(rules, high, regresses=bool(seen.regresses[index]), passed=passed),
+        smallest_seen=smallest_seen(
+            rules, float(seen.error[index]) * pairs**0.5, len(seen.loss), cell=series.name
+        ),
+        verdict=_cell_verdict(
+            rules, series.name, high, regresses=bool(seen.regresses[index]), passed=passed
+        ),
     )
 
 
-def _cell_verdict(rules: Rules, high: float, *, regresses: bool, passed: bool) -> Verdict:
+def _cell_verdict(
+    rules: Rules, cell: str, high: float, *, regresses: bool, passed: bool
+) -> Verdict:
     if regresses:
         return Verdict.REGRESSION
     if not passed:
         return Verdict.INCONCLUSIVE
-    return Verdict.IMPROVEMENT if high < -rules.log_tolerance else Verdict.PASS
+    gained = to_fraction(high) < -rules.of(cell).tolerance
+    return Verdict.IMPROVEMENT if gained else Verdict.PASS
 
 
-def smallest_seen(rules: Rules, pair_sd: float, cells: int) -> float:
+def smallest_seen(rules: Rules, pair_sd: float, cells: int, *, cell: str = "") -> float:
     """The loss found with a chance of 80 % at the last look, for pairs of `pair_sd`."""
     line = rules.boundaries.to_regress(rules.last, cells)
     if not np.isfinite(line):
         return 1.0
-    return to_fraction(rules.log_tolerance + (line + _POWER_80) * pair_sd / rules.last**0.5)
+    tolerance = from_fraction(rules.of(cell).tolerance)
+    return to_fraction(tolerance + (line + _POWER_80) * pair_sd / rules.last**0.5)

@@ -5,13 +5,17 @@ Losses are shares of the base's work: 0.05 is 5 % slower, below 0 is faster.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
 
 from perfgate.errors import UsageError
 from perfgate.gate.boundaries import Boundaries
+from perfgate.gate.estimator import Array
 from perfgate.gate.losses import from_fraction, pair_losses
 from perfgate.gate.metrics import Metric
-from perfgate.model import Verdict
+from perfgate.model import Limits, Verdict
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,33 +53,35 @@ class Series:
 class Rules:
     """What the paired gate decides by.
 
-    A loss up to `tolerance` is never blocked, one of `margin` must be caught; `most_pairs` is what
+    `tolerance` and `margin` are the limits of all cells but those in `own`; `most_pairs` is what
     the budget pays for.
     """
 
     tolerance: float
     margin: float
+    own: Mapping[str, Limits] = field(default_factory=dict)
     boundaries: Boundaries
     most_pairs: int
 
     def __post_init__(self) -> None:
-        """Refuse limits between which nothing lies."""
-        if not 0 <= self.tolerance < self.margin < 1:
-            rule = f"it must lie between 0 and the margin ({self.margin:g})"
-            raise UsageError("tolerance", self.tolerance, rule)
+        """Refuse limits between which nothing lies, and a budget that pays for no look."""
+        self.of("")
         if self.most_pairs < self.boundaries.design.first_look:
             least = self.boundaries.design.first_look
             raise UsageError("pairs in the budget", self.most_pairs, f"it takes at least {least}")
 
-    @property
-    def log_tolerance(self) -> float:
-        """The tolerance as a log-loss."""
-        return from_fraction(self.tolerance)
+    def of(self, cell: str) -> Limits:
+        """The limits of one cell."""
+        return self.own.get(cell, Limits(tolerance=self.tolerance, margin=self.margin))
 
-    @property
-    def log_margin(self) -> float:
-        """The margin as a log-loss."""
-        return from_fraction(self.margin)
+    def log_limits(self, cells: Sequence[str]) -> tuple[Array, Array]:
+        """Tolerances and margins of `cells` (cells,) as log-losses."""
+        limits = [self.of(cell) for cell in cells]
+        tolerances, margins = (
+            np.array([from_fraction(value) for value in values])
+            for values in zip(*((one.tolerance, one.margin) for one in limits), strict=True)
+        )
+        return tolerances, margins
 
     @property
     def last(self) -> int:

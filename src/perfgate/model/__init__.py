@@ -32,6 +32,7 @@ from perfgate.model.measurement import (
 )
 from perfgate.model.policy import (
     MOST_PRIMARY,
+    Limits,
     PairedPolicy,
     Policy,
 )
@@ -91,6 +92,7 @@ __all__ = [
     "Goodput",
     "GpuSample",
     "Judgement",
+    "Limits",
     "LoadPlacement",
     "LoadRun",
     "Lowering",

@@ -9,17 +9,32 @@ from perfgate.model.checks import require_all_positive
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """A loss up to `tolerance` is never blocked, one of `margin` must be caught (as shares)."""
+
+    tolerance: float = 0.01
+    margin: float = 0.05
+
+    def __post_init__(self) -> None:
+        """Refuse limits between which nothing lies."""
+        if not 0 <= self.tolerance < self.margin < 1:
+            rule = f"it must lie between 0 and the margin ({self.margin:g}), the margin below 1"
+            raise UsageError("tolerance", self.tolerance, rule)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PairedPolicy:
     """How a candidate is held against a base of the same job; cells are `point:metric`.
 
-    Up to four `primary` cells decide; `secondary` ones are told. A loss up to `tolerance` is never
-    blocked, one of `margin` must be caught. `budget_minutes` is what a job may cost.
+    Up to four `primary` cells decide; `secondary` ones are told. `tolerance` and `margin` are the
+    limits of all cells but those in `own`. `budget_minutes` is what a job may cost.
     """
 
     primary: tuple[str, ...] = ()
     secondary: tuple[str, ...] = ()
     tolerance: float = 0.01
     margin: float = 0.05
+    own: dict[str, Limits] = field(default_factory=dict)
     budget_minutes: float = 100.0
 
     def __post_init__(self) -> None:
@@ -30,9 +45,10 @@ class PairedPolicy:
         for cell in (*self.primary, *self.secondary):
             if not all(cell.partition(":")[::2]):
                 raise UsageError("cell", cell, "it must read point:metric")
-        if not 0 <= self.tolerance < self.margin < 1:
-            rule = f"it must lie between 0 and the margin ({self.margin:g}), the margin below 1"
-            raise UsageError("tolerance", self.tolerance, rule)
+        for cell in self.own:
+            if cell not in {*self.primary, *self.secondary}:
+                raise UsageError("own", cell, "it must be a primary or secondary cell")
+        Limits(tolerance=self.tolerance, margin=self.margin)
         require_all_positive(self, "budget_minutes")
 
 

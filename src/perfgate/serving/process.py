@@ -20,7 +20,8 @@ from perfgate.model import Engine, Server, ServingSpec, Target
 from perfgate.serving.command import HOST, Ports, server_command
 from perfgate.serving.hardware import BINARY, TRITONSERVER, hardware_command
 from perfgate.serving.launch import Launch, PortTakenError, pick_ports, run
-from perfgate.serving.repository import served_model, write_repository
+from perfgate.serving.render import Order, render
+from perfgate.serving.repository import served_model
 from perfgate.serving.tokenizer import load_tokenizer, save_tokenizer
 from perfgate.serving.triton import find_triton, make_backend_directory
 from perfgate.trtllm import Runner
@@ -40,21 +41,23 @@ def serve(
     workdir: Path,
     ports: Ports | None = None,
     under: tuple[str, ...] = (),
+    sources: Path | None = None,
     ready_timeout_s: float | None = None,
 ) -> Iterator[Server]:
     """Boot Triton with the engine behind it and yield it once its models answer.
 
     It listens on `ports` of the loopback interface, on free ones if none are given. `under` is a
-    command line to run Triton under, such as a profiler's. All it writes, its log too,
-    lies under `workdir`. However this ends, even by SIGKILL, no process, port or shared-memory
-    segment is left. Raises ServerError with the log's last lines if Triton dies or is not ready in
-    time, MissingRequirementError if it cannot run here.
+    command line to run Triton under, such as a profiler's; `sources` the source tree of a perfgate
+    that sets the models up instead of this one. All it writes, its log too, lies under `workdir`.
+    However this ends, even by SIGKILL, no process, port or shared-memory segment is left. Raises
+    ServerError with the log's last lines if Triton dies or is not ready in time,
+    MissingRequirementError if it cannot run here.
     """
     if engine.target in {Target.SIM, Target.REFERENCE}:
         prepare, patience_s = _prepare_wheel, READY_TIMEOUT_S
     else:
         prepare, patience_s = _prepare_hardware, HARDWARE_READY_TIMEOUT_S
-    plan = _wrapped(prepare(engine, serving, workdir, ports), under)
+    plan = _wrapped(prepare(engine, serving, workdir, ports, sources), under)
     with ExitStack() as stack:
         yield start(stack, plan, ready_timeout_s=ready_timeout_s or patience_s)
 
@@ -89,14 +92,22 @@ def _wrapped(plan: Plan, under: tuple[str, ...]) -> Plan:
 
 
 def _prepare_wheel(
-    engine: Engine, serving: ServingSpec, workdir: Path, wanted: Ports | None
+    engine: Engine,
+    serving: ServingSpec,
+    workdir: Path,
+    wanted: Ports | None,
+    sources: Path | None,
 ) -> Plan:
     install = find_triton()
     tokenizer_dir = workdir / "tokenizer"
     save_tokenizer(load_tokenizer(), tokenizer_dir)
-    repository = write_repository(workdir, engine, serving, tokenizer_dir)
+    order = Order(root=workdir, engine=engine, serving=serving, tokenizer_dir=tokenizer_dir)
+    repository = render(order, sources)
     backends = make_backend_directory(install, workdir / "backends")
     environment = install.environment | device_environment(engine.target)
+    if sources is not None:  # the engine's stand-in is part of what that perfgate serves
+        paths = (str(sources), environment["PYTHONPATH"])
+        environment |= {"PYTHONPATH": os.pathsep.join(paths)}
 
     def plan() -> Launch:
         ports, identity = wanted or pick_ports(), new_identity()
@@ -113,12 +124,21 @@ def _prepare_wheel(
 
 
 def _prepare_hardware(
-    engine: Engine, serving: ServingSpec, workdir: Path, wanted: Ports | None
+    engine: Engine,
+    serving: ServingSpec,
+    workdir: Path,
+    wanted: Ports | None,
+    sources: Path | None,
 ) -> Plan:
     origin = read_origin(engine.directory)
-    repository = write_repository(
-        workdir, engine, serving, origin.checkpoint, tensorrt_llm=origin.tensorrt_llm
+    order = Order(
+        root=workdir,
+        engine=engine,
+        serving=serving,
+        tokenizer_dir=origin.checkpoint,
+        tensorrt_llm=origin.tensorrt_llm,
     )
+    repository = render(order, sources)
     binary = BINARY if origin.runner is Runner.DOCKER else find_tritonserver()
 
     def plan() -> Launch:

@@ -21,6 +21,7 @@ from perfgate.serving.tensors import ENSEMBLE, TENSORRT_LLM
 _TIMEOUT_S = 10.0
 _OK = 200
 _OPTION = "--triton-url"
+SCHEME = "grpc://"
 _FORM = (
     "write grpc://HOST:PORT, http://HOST:PORT or openai+http://HOST:PORT,"
     " and ?metrics=PORT&model=NAME (for gRPC also http=PORT) where they differ"
