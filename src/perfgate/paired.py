@@ -18,6 +18,7 @@ from perfgate.gate.metrics import BY_NAME
 from perfgate.gate.paired_judgement import PAIRED, judge_pairs
 from perfgate.gate.pairing import Arm, Go, PairedPlan, Start, next_step
 from perfgate.gate.series import Rules
+from perfgate.measure.validity import only_disturbed
 from perfgate.model import Judgement, Measurement, OperatingPoint, PairedPolicy, Policy
 
 PAIRS = "pairs.json"
@@ -128,8 +129,9 @@ def measure_start(
 ) -> Start:
     """Open a server, measure the points on it, and close it again."""
     began = clock()
-    values, fault = _start(plan, points, opened)
-    return Start(arm=arm, minutes=(clock() - began) / 60, values=values, fault=fault)
+    values, fault, disturbed = _start(plan, points, opened)
+    minutes = (clock() - began) / 60
+    return Start(arm=arm, minutes=minutes, values=values, fault=fault, disturbed=disturbed)
 
 
 def rejudge_pairs(artifacts: Path) -> Judgement | None:
@@ -173,23 +175,25 @@ def _start(
     plan: PairedPlan,
     points: Mapping[str, OperatingPoint],
     opened: AbstractContextManager[Measuring],
-) -> tuple[dict[str, float], str]:
-    """One server start: the value of each cell, or what went wrong."""
+) -> tuple[dict[str, float], str, bool]:
+    """One server start: the value of each cell, or what went wrong and if other work is why."""
     try:
         with opened as rig:
             measured = {name: rig.measure(point) for name, point in points.items()}
     except UsageError:
         raise  # a user's mistake is no fault of the server
     except PerfGateError as error:
-        return {}, str(error)
+        return {}, str(error), False
     vetoes = [f"{name}: {veto.message}" for name, one in measured.items() for veto in one.vetoes]
     if vetoes:
-        return {}, "; ".join(vetoes)
+        found = [one.vetoes for one in measured.values() if one.vetoes]
+        return {}, "; ".join(vetoes), all(map(only_disturbed, found))
     values: dict[str, float] = {}
     for cell in (*plan.primary, *plan.secondary):
         point, _, metric = cell.rpartition(":")
         value = BY_NAME[metric].read(measured[point])
         if value is None:
-            return {}, f"{cell}: too few requests for it; raise the point's round_requests"
+            fault = f"{cell}: too few requests for it; raise the point's round_requests"
+            return {}, fault, False
         values[cell] = value
-    return values, ""
+    return values, "", False

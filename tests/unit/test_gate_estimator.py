@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from perfgate.gate.estimator import estimate, robust_sd, spread_ratio
+from perfgate.gate.estimator import doubtful_sd, estimate, robust_sd, spread_ratio
 from perfgate.gate.looks import two_clusters
 from perfgate.gate.losses import from_fraction, log_cost, pair_losses, to_fraction
 from perfgate.gate.metrics import LATENCY_P95, THROUGHPUT
@@ -50,6 +50,20 @@ def test_the_sd_is_shrunk_to_the_calibrated_one():
     _, sd = estimate([0.01, 0.01, 0.01], 0.03, 20)
 
     assert sd == pytest.approx(0.03 * (20 / 22) ** 0.5)
+
+
+def test_a_loss_is_not_proven_by_the_calibration_alone():
+    """Where a job scatters more than it was calibrated, its own scatter counts; less, not."""
+    rng = np.random.default_rng(4)
+    for noise in (1.5, 0.5):
+        pairs = noise * rng.standard_normal((2000, 14))
+        location, sd = estimate(pairs, np.ones(2000), 20)
+        doubtful = np.median(doubtful_sd(pairs, location, sd, np.ones(2000)))
+
+        assert doubtful == pytest.approx(
+            max(1.38, float(np.median(sd))) if noise > 1 else np.median(sd), rel=0.05
+        )
+        assert doubtful >= np.median(sd)
 
 
 def test_the_spread_tells_a_noisier_host_from_one_bad_run():

@@ -67,6 +67,18 @@ def test_a_quiet_cell_can_have_limits_of_its_own(loss, verdict):
     assert stand([cell], RULES).verdict is Verdict.PASS
 
 
+def test_two_bad_runs_of_the_base_hide_no_loss():
+    """Two of the first three pairs hold a bad run of the base: the third is waited for."""
+    noise = 0.001 * np.random.default_rng(3).standard_normal((2, 14))
+    base, candidate = 100 * np.exp(noise[0]), 90 * np.exp(noise[1])
+    base[:2] *= 0.9
+    hidden = replace(series(), base=tuple(base), candidate=tuple(candidate))
+    seen_late = [stand([cell], RULES) for cell in (hidden, series(0.1))]
+
+    assert stand([replace(hidden, base=hidden.base[:4])], RULES).verdict is None
+    assert [one.verdict for one in seen_late] == [Verdict.REGRESSION] * 2
+
+
 def test_the_job_stops_as_soon_as_it_is_decided():
     """An unchanged candidate needs few pairs, and later ones cannot unsay the verdict."""
     standing = stand([series()], RULES)

@@ -36,6 +36,19 @@ def estimate(losses: ArrayLike, prior_sd: ArrayLike, prior_df: float) -> tuple[A
     return location, np.sqrt((prior_df * sd**2 + squares) / (prior_df + pairs - 1))
 
 
+def doubtful_sd(losses: ArrayLike, location: Array, sd: Array, prior_sd: ArrayLike) -> Array:
+    """Return the sd of one pair by which a loss is proven: the larger of `sd` and the job's own.
+
+    Shrinking protects a job from its own luck, but also from what it shows of a host that has
+    become noisier than it was calibrated. Who accuses must not lean on the calibration alone.
+    """
+    values, prior = np.asarray(losses, np.float64), np.asarray(prior_sd, np.float64)
+    squares = (_clipped(values, location, SCALE_CLIP * prior) ** 2).sum(axis=-1)
+    own = np.sqrt(squares / (values.shape[-1] - 1))
+    found: Array = np.maximum(sd, own)
+    return found
+
+
 def spread_ratio(losses: ArrayLike, prior_sd: ArrayLike) -> Array:
     """Return the scatter of `losses` (..., k) over the calibrated sd.
 

@@ -8,20 +8,23 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from perfgate.gate.boundaries import Boundaries
-from perfgate.gate.estimator import Array, estimate, spread_ratio
+from perfgate.gate.estimator import Array, doubtful_sd, estimate, spread_ratio
 
 Flags = NDArray[np.bool_]
 
 FAR_OFF = 2.0
 """How many times the scatter that chance explains is beyond doubt another host's."""
 CLUSTER_GAP_SD = 4.0
+TORN_SD = 4.0
+"""No cell passes on fewer than five pairs while one of them shows a loss so far from the rest."""
+LEAST_TORN = 5
 _CLUSTER_SHARE = 4  # a cluster holds a quarter of the runs
 _LEAST_CLUSTER = 2
 
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """What each cell (..., cells) shows; losses are logs, `error` is the standard error.
+    """What each cell (..., cells) shows; losses are logs, `error` the standard error of a pass.
 
     `noisy` and `off_calibration` (...) are of the job, for its cells share their runs: it scatters
     more than chance explains, so that its own scatter is used instead of the calibrated one; and
@@ -58,9 +61,15 @@ def look(
     ratio = np.sqrt((spread_ratio(values, sd0) ** 2).mean(axis=-1))
     noisy = ratio > most
     own = np.sqrt(((values - loss[..., None]) ** 2).sum(axis=-1) / (pairs - 1))
-    error = np.where(noisy[..., None], np.maximum(sd, own), sd) / np.sqrt(pairs)
-    low = loss - boundaries.to_regress(pairs, cells) * error
+    doubtful = doubtful_sd(values, loss, sd, sd0)
+    error, doubt = (
+        np.where(noisy[..., None], np.maximum(scale, own), scale) / np.sqrt(pairs)
+        for scale in (sd, doubtful)
+    )
+    low = loss - boundaries.to_regress(pairs, cells) * doubt
     high = loss + boundaries.to_pass(pairs) * error
+    # Of three pairs two may hold a bad run of the base: the third then is the one to believe.
+    torn = (values.max(axis=-1) - loss > TORN_SD * sd0) & (pairs < LEAST_TORN)
     # Two bad runs among few pairs look like a bad host; among many they do not.
     far_off = 2 * pairs >= boundaries.design.last_look
     return Look(
@@ -69,7 +78,7 @@ def look(
         low=low,
         high=high,
         regresses=low > np.asarray(tolerance),
-        passes=high < np.asarray(margin),
+        passes=(high < np.asarray(margin)) & ~torn,
         noisy=noisy,
         off_calibration=(ratio <= least) | (far_off & (ratio > FAR_OFF * most)),
     )

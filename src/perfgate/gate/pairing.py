@@ -4,7 +4,8 @@
 
 Every element is a fresh server start. A start that failed or was vetoed is repeated in place. The
 rules are blind to the arm but for one: what befalls the candidate twice while the base runs clean
-on the same host is the candidate's doing, and a regression of function.
+on the same host is the candidate's doing, and a regression of function. Other work on the machine
+is nobody's doing, however often it hits one arm.
 """
 
 from __future__ import annotations
@@ -22,6 +23,8 @@ from perfgate.gate.series import Rules, Series, Standing
 from perfgate.model import Limits, Verdict
 
 TWICE = 2
+MOST_DISTURBED = 4
+"""Of a job; they are repeated in place, and are nobody's doing."""
 WINDOWS = 6
 """Of each of two servers that stay up."""
 
@@ -35,12 +38,16 @@ class Arm(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Start:
-    """One server start: its values by cell (`point:metric`), or why there are none."""
+    """One server start: its values by cell (`point:metric`), or why there are none.
+
+    `disturbed` says that the fault was other work on the machine, by the client's own clocks.
+    """
 
     arm: Arm
     minutes: float
     values: dict[str, float] = field(default_factory=dict)
     fault: str = ""
+    disturbed: bool = False
 
     @property
     def sound(self) -> bool:
@@ -111,11 +118,11 @@ def _next_window(plan: PairedPlan, history: Sequence[Start]) -> Go | Stop:
     The difference between them holds how two starts differ, maybe two hosts, and no number of
     windows averages that away: neither a loss nor the lack of one can be proven.
     """
-    faulty = sum(not start.sound for start in history)
-    if faulty >= TWICE:
-        reason = f"{faulty} windows were not sound: {_first(history)}"
+    faults = [start.fault for start in history if not start.sound]
+    if len(faults) >= TWICE:
+        reason = f"{len(faults)} windows were not sound: {faults[0]}"
         return Stop(verdict=Verdict.INVALID, reason=reason)
-    if len(history) - faulty < 2 * WINDOWS and _affordable(plan, history):
+    if len(history) - len(faults) < 2 * WINDOWS and _affordable(plan, history):
         return Go(arm=_turn(plan, history))
     reason = (
         "two running servers, each started once: how starts and hosts differ is part of the "
@@ -164,6 +171,10 @@ def _turn(plan: PairedPlan, history: Sequence[Start]) -> Arm:
 
 def _faults(history: Sequence[Start]) -> Stop | None:
     """What repeated faults mean; None while they may be chance or the base is not heard."""
+    disturbed = [start for start in history if start.disturbed]
+    if len(disturbed) > MOST_DISTURBED:
+        reason = f"{len(disturbed)} starts were disturbed by other work: {disturbed[0].fault}"
+        return Stop(verdict=Verdict.INVALID, reason=reason)
     base, candidate = (_faulty(history, arm) for arm in (Arm.BASE, Arm.CANDIDATE))
     if base >= TWICE or (base and candidate >= TWICE):
         reason = f"the base failed {base} times and the candidate {candidate}: {_first(history)}"
@@ -176,11 +187,12 @@ def _faults(history: Sequence[Start]) -> Stop | None:
 
 
 def _faulty(history: Sequence[Start], arm: Arm) -> int:
-    return sum(not start.sound for start in history if start.arm is arm)
+    faults = [start for start in history if not start.sound and not start.disturbed]
+    return sum(start.arm is arm for start in faults)
 
 
 def _first(history: Sequence[Start]) -> str:
-    return next(start.fault for start in history if not start.sound)
+    return next(start.fault for start in history if not start.sound and not start.disturbed)
 
 
 def _affordable(plan: PairedPlan, history: Sequence[Start]) -> bool:
