@@ -3,7 +3,10 @@
     python benchmarks/real_ab.py campaign --minutes 60   calibrate if need be, then job after job
     python benchmarks/real_ab.py job slow5               one job; candidate's steps take 5 % longer
     python benchmarks/real_ab.py starts --minutes 3      single starts, every second one 1 % slower
+    python benchmarks/real_ab.py itl                     jobs on TPOT alone, drawn from these starts
     python benchmarks/real_ab.py summary                 judge the stored jobs again and count
+
+`campaign --itl` and `job itlslow1` run such jobs for real: tolerance 0, margin 1 %.
 
 A campaign stops at Ctrl-C or when the minutes are spent and goes on when it is started again: each
 job is written when it is decided, under `benchmarks/results/real_ab/`. One that was cut short is
@@ -19,11 +22,13 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
 from scipy.stats import binomtest
 
 from perfgate import calibration, codec
@@ -31,18 +36,23 @@ from perfgate.calibrate import Steps, measure_session, with_session
 from perfgate.errors import BaselineError
 from perfgate.gate import explain
 from perfgate.gate.pairing import Arm
-from perfgate.model import OperatingPoint, PairedPolicy, Sampling
+from perfgate.gate.rehearsal import VERDICTS, arms, rehearse
+from perfgate.gate.series import Rules
+from perfgate.model import Limits, OperatingPoint, PairedPolicy, Sampling, Verdict
 from perfgate.paired import (
     Measuring,
     PairsFile,
     measure_start,
     plan_of,
     rejudge_pairs,
+    rules_of,
     run_pairs,
 )
 from perfgate.provenance import wall_clock
 from perfgate.rig import Rig
 from perfgate.setting import Setting, settle
+
+Array = NDArray[np.float64]
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results" / "real_ab"
@@ -54,8 +64,19 @@ POLICY = PairedPolicy(
     primary=(f"{POINT}:throughput_tok_s", f"{POINT}:latency_p95_s"),
     secondary=(f"{POINT}:ttft_p50_s", f"{POINT}:tpot_p50_s"),
 )
-FACTORS = {"same": 1.0, "slow1": 1.01, "slow3": 1.03, "slow5": 1.05, "slow10": 1.10}
+TPOT = f"{POINT}:tpot_p50_s"
+ITL = PairedPolicy(primary=(TPOT,), own={TPOT: Limits(tolerance=0.0, margin=0.01)})
+FACTORS = {
+    "same": 1.0,
+    "itlsame": 1.0,
+    "itlslow1": 1.01,
+    "slow3": 1.03,
+    "slow5": 1.05,
+    "slow10": 1.10,
+}
 TURNS = ("same", "same", "slow5", "same", "same", "slow10", "same", "same", "slow3")
+ITL_TURNS = ("itlsame", "itlslow1")
+DRAWN_JOBS = 4000
 BOOTS = 5  # in a session: few, for one disturbed start spoils the session
 RUNNING = RESULTS / "running"
 STARTS = RESULTS / "starts.json"
@@ -67,17 +88,23 @@ def main() -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     commands = parser.add_subparsers(dest="command", required=True)
-    commands.add_parser("campaign").add_argument("--minutes", type=float, required=True)
+    campaigning = commands.add_parser("campaign")
+    campaigning.add_argument("--minutes", type=float, required=True)
+    campaigning.add_argument("--itl", action="store_true")
     commands.add_parser("starts").add_argument("--minutes", type=float, required=True)
     commands.add_parser("job").add_argument("arm", choices=FACTORS)
+    commands.add_parser("itl")
     commands.add_parser("summary")
     chosen = parser.parse_args()
     signal.signal(signal.SIGTERM, _interrupt)  # servers must stop either way
     try:
         if chosen.command == "campaign":
-            campaign(time.monotonic() + chosen.minutes * 60)
+            turns = ITL_TURNS if chosen.itl else TURNS
+            campaign(time.monotonic() + chosen.minutes * 60, turns)
         elif chosen.command == "starts":
             starts(time.monotonic() + chosen.minutes * 60)
+        elif chosen.command == "itl":
+            return itl()
         elif chosen.command == "job":
             job(chosen.arm)
     except KeyboardInterrupt:
@@ -85,31 +112,84 @@ def main() -> int:
     return summary()
 
 
-def campaign(until: float) -> None:
+def campaign(until: float, turns: Sequence[str]) -> None:
     """Calibrate until the gate may be armed, then run jobs in turn, until the time has come."""
     while not _calibrated() and time.monotonic() < until:
         calibrate()
     while time.monotonic() < until:
-        stored = len(list(RESULTS.glob("*-[0-9]*")))
-        job(TURNS[stored % len(TURNS)])
+        stored = sum(len(list(RESULTS.glob(f"{arm}-[0-9]*"))) for arm in dict.fromkeys(turns))
+        job(turns[stored % len(turns)])
 
 
 def starts(until: float) -> None:
     """Measure starts of the same engine and of one 1 % slower, in turn, and keep them all."""
     plan = plan_of(POLICY, calibration.load(CALIBRATION))
-    kept = PairsFile(base=f"steps x {FACTORS['slow1']:g}", plan=plan, history=())
+    kept = PairsFile(base=f"steps x {FACTORS['itlslow1']:g}", plan=plan, history=())
     if STARTS.exists():
         kept = codec.from_json(STARTS.read_bytes(), PairsFile, origin=str(STARTS))
     while time.monotonic() < until:
         number = len(kept.history)
         arm = Arm.CANDIDATE if number % 4 in {1, 2} else Arm.BASE
         with tempfile.TemporaryDirectory(prefix="perfgate-ab-") as folder:
-            setting = _setting(FACTORS["slow1" if arm is Arm.CANDIDATE else "same"], Path(folder))
+            setting = _setting(
+                FACTORS["itlslow1" if arm is Arm.CANDIDATE else "same"], Path(folder)
+            )
             points = {POINT: _point(setting)}
             start = measure_start(plan, arm, points, _rig(setting, number))
         kept = replace(kept, history=(*kept.history, start))
         codec.write_atomic(STARTS, codec.to_pretty_json(kept))
         _say(f"{number} {arm}: {start.fault or start.values}")
+
+
+def itl() -> int:
+    """Draw jobs on TPOT from the stored starts and tell how often 1 % is found; 1 if too rarely.
+
+    Within a job no start is drawn twice. The intervals are of a bootstrap of the starts.
+    """
+    kept = codec.from_json(STARTS.read_bytes(), PairsFile, origin=str(STARTS))
+    sound = [start for start in kept.history if start.sound]
+    base, slow = (
+        np.log([start.values[TPOT] for start in sound if start.arm is arm]) for arm in Arm
+    )
+    minutes = float(np.mean([start.minutes for start in sound]))
+    print(f"{base.size} starts and {slow.size} slower ones, {60 * minutes:.1f} s each, in TPOT")
+    print(f"slower by {np.median(slow) - np.median(base):.2%}, sd of a pair", end=" ")
+    print(f"{2**0.5 * base.std(ddof=1):.2%}, calibrated {kept.plan.pair_sd[TPOT]:.2%}")
+    rules = rules_of(replace(kept.plan, own=ITL.own))
+    rng = np.random.default_rng(20260101)
+    found, longest = _drawn(rng, base, slow, kept.plan.pair_sd[TPOT], rules)
+    alarms, _ = _drawn(rng, base, base, kept.plan.pair_sd[TPOT], rules)
+    spread = [_bootstrapped(rng, base, slow, kept.plan.pair_sd[TPOT], rules) for _ in range(200)]
+    for name, share, column in (("found", found, 0), ("false alarms", alarms, 1)):
+        low, high = np.quantile([one[column] for one in spread], (0.025, 0.975))
+        print(f"{name}: {share:.2%} of {DRAWN_JOBS} jobs ({low:.1%} to {high:.1%})")
+    print(f"19 of 20 jobs that find it take at most {longest * 60 * minutes:.0f} s, boots included")
+    return 0 if found >= 0.95 and alarms <= 0.01 else 1
+
+
+def _drawn(
+    rng: np.random.Generator, base: Array, other: Array, pair_sd: float, rules: Rules
+) -> tuple[float, float]:
+    """The share of drawn jobs that go red, and how many starts 95 % of the red ones take."""
+    same = other is base
+    pairs = min(rules.last, base.size // 2 if same else min(base.size, other.size))
+    rules = replace(rules, most_pairs=pairs)
+    costs = np.empty((DRAWN_JOBS, 2 * pairs, 1))
+    candidate = arms(2 * pairs, screened=False)
+    for one in costs:
+        drawn = rng.permutation(base)
+        one[~candidate, 0] = drawn[:pairs]
+        one[candidate, 0] = drawn[pairs : 2 * pairs] if same else rng.permutation(other)[:pairs]
+    outcome = rehearse(costs, np.full((DRAWN_JOBS, 1), pair_sd), rules, names=(TPOT,))
+    red = outcome.verdict == VERDICTS.index(Verdict.REGRESSION)
+    return float(red.mean()), float(np.quantile(outcome.starts[red], 0.95)) if red.any() else 0.0
+
+
+def _bootstrapped(
+    rng: np.random.Generator, base: Array, slow: Array, pair_sd: float, rules: Rules
+) -> tuple[float, float]:
+    one, two = rng.choice(base, base.size), rng.choice(slow, slow.size)
+    return _drawn(rng, one, two, pair_sd, rules)[0], _drawn(rng, one, one, pair_sd, rules)[0]
 
 
 def calibrate() -> None:
@@ -138,7 +218,7 @@ def calibrate() -> None:
 
 def job(arm: str) -> None:
     """Run one paired job; its starts are stored whatever the verdict."""
-    plan = plan_of(POLICY, calibration.load(CALIBRATION))
+    plan = plan_of(ITL if arm in ITL_TURNS else POLICY, calibration.load(CALIBRATION))
     shutil.rmtree(RUNNING, ignore_errors=True)
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="perfgate-ab-") as folder:
@@ -173,7 +253,8 @@ def summary() -> int:
             line += f"; red in {red.low:.1%} to {red.high:.1%} of jobs (95 %, Clopper-Pearson)"
         print(line)
     missed = counts["slow10"].total() - counts["slow10"]["REGRESSION"]
-    return 1 if counts["same"]["REGRESSION"] or missed else 0
+    alarms = counts["same"]["REGRESSION"] + counts["itlsame"]["REGRESSION"]
+    return 1 if alarms or missed else 0
 
 
 def _setting(factor: float, artifacts: Path) -> Setting:

@@ -42,8 +42,8 @@ class Design:
     noise is normal, but a share `contamination` of runs in each arm is slower by
     `contamination_sd`; the calibrated sd is itself only known with `prior_df` degrees of freedom.
     Cells are measured in the same starts: they share `shared` of their variance, and all of a bad
-    run. (Four cells that share nothing err a tenth more often than `alpha`, one
-    without any bad run a twentieth.)
+    run. (Four cells that share nothing err a tenth more often than `alpha`, one without any bad
+    run a twentieth.)
     """
 
     seed: int = 20260101
