@@ -35,11 +35,12 @@ def base_setting(candidate: Setting, base: str) -> Setting:
     if candidate.remote is not None or base.startswith(SCHEME):
         return replace(candidate, remote=_other_server(candidate, base))
     root = _folder(candidate, base)
-    suite = load_suite(root)
     sources = root / SOURCES
     return replace(
         candidate,
-        suite=replace(suite, policy=candidate.suite.policy),
+        suite=replace(
+            load_suite(root, judged_by=candidate.suite.policy), load=candidate.suite.load
+        ),
         profile=load_profile(root / HARDWARE / f"{candidate.profile.name}.toml"),
         trtllm=_trtllm(candidate, root),
         local=root if (root / MODELS).is_dir() else candidate.home,

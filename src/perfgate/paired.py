@@ -18,7 +18,7 @@ from perfgate.gate.metrics import BY_NAME
 from perfgate.gate.paired_judgement import PAIRED, judge_pairs
 from perfgate.gate.pairing import Arm, Go, PairedPlan, Start, next_step
 from perfgate.gate.series import Rules
-from perfgate.measure.validity import only_disturbed
+from perfgate.measure.validity import other_work
 from perfgate.model import Judgement, Measurement, OperatingPoint, PairedPolicy, Policy
 
 PAIRS = "pairs.json"
@@ -187,7 +187,7 @@ def _start(
     vetoes = [f"{name}: {veto.message}" for name, one in measured.items() for veto in one.vetoes]
     if vetoes:
         found = [one.vetoes for one in measured.values() if one.vetoes]
-        return {}, "; ".join(vetoes), all(map(only_disturbed, found))
+        return {}, "; ".join(vetoes), all(map(other_work, found))
     values: dict[str, float] = {}
     for cell in (*plan.primary, *plan.secondary):
         point, _, metric = cell.rpartition(":")

@@ -73,8 +73,12 @@ def find_root(start: Path) -> Path:
     raise UsageError("folder", str(start), rule)
 
 
-def load_suite(root: Path) -> Suite:
-    """Read and check both files; UsageError names file, field, value and rule."""
+def load_suite(root: Path, *, judged_by: Policy | None = None) -> Suite:
+    """Read and check both files; UsageError names file, field, value and rule.
+
+    With `judged_by` the suite is only served: its own policy and claims, maybe of an older form,
+    are not read.
+    """
     origin = str(root / POINTS_FILE)
     form = codec.from_toml(root / POINTS_FILE, _PointsForm)
     engines = {
@@ -82,7 +86,12 @@ def load_suite(root: Path) -> Suite:
         for name, table in form.engines.items()
     }
     rows = [
-        _merged(_PointRow, form.point_defaults, table, f"{origin}: points[{index}]")
+        _merged(
+            _PointRow,
+            form.point_defaults,
+            table if judged_by is None else {**table, "claim": None},
+            f"{origin}: points[{index}]",
+        )
         for index, table in enumerate(form.points)
     ]
     points = tuple(_point(row, form, engines, origin) for row in rows)
@@ -94,7 +103,7 @@ def load_suite(root: Path) -> Suite:
         points=points,
         on_request=frozenset(row.id for row in rows if row.on_request),
         comparisons=comparisons,
-        policy=codec.from_toml(root / POLICY_FILE, Policy),
+        policy=judged_by or codec.from_toml(root / POLICY_FILE, Policy),
         load=codec.from_table(form.load, LoadPlacement, origin=f"{origin}: load"),
     )
 

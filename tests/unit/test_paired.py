@@ -158,6 +158,16 @@ def test_other_work_on_the_machine_is_not_the_candidate_s_doing(tmp_path):
     assert "woke up 90 ms late" in judgement.findings[0].message
 
 
+def test_what_may_be_the_server_s_doing_is_held_against_the_candidate(tmp_path):
+    """Little's law broken twice by one arm alone, on a machine that rests, is no chance."""
+    law = Veto(rule="littles-law", message="77 requests in flight, 64 clients")
+
+    def veto(one, arm, _number):
+        return replace(one, vetoes=(law,)) if arm is Arm.CANDIDATE else one
+
+    assert play(Host(spoil=veto), tmp_path).verdict is Verdict.REGRESSION
+
+
 def test_a_host_that_serves_nobody_is_invalid(tmp_path):
     """Both arms dying says nothing of the candidate."""
 
@@ -317,6 +327,21 @@ def test_what_git_does_not_hold_is_the_candidate_s(repository):
     assert base.home == repository
     assert (base.trtllm.calibration.samples, candidate.trtllm.calibration.samples) == (512, 64)
     assert base_setting(candidate, "first").trtllm == candidate.trtllm  # it said nothing of it
+
+
+def test_an_older_ref_is_served_whatever_it_was_judged_by(repository):
+    """Claims and policy of a base are never used, so their older forms are no obstacle."""
+    points = repository / "points.toml"
+    points.write_text(points.read_text().replace('hardware = "gb10", ', ""))
+    (repository / "policy.toml").write_text("no_longer_known = 1\n")
+    commit(repository, "two")
+    for name in ("points.toml", "policy.toml"):
+        (repository / name).write_text((ROOT / name).read_text())
+
+    base = base_setting(a_setting(repository), "HEAD")
+
+    assert base.suite.point(POINT).claim is None
+    assert base.suite.policy == a_setting(repository).suite.policy
 
 
 def test_a_checkout_of_perfgate_is_served_from_its_own_templates(repository):

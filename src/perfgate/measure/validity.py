@@ -35,6 +35,7 @@ DISTURBANCES = frozenset(
         "gpu-clock",
     )
 )
+_OTHER_WORK = DISTURBANCES - {"littles-law", "gpu-slowdown", "gpu-clock"}
 """Rules that other work or heat on the machine breaks: a second try may well hold them."""
 
 _LATE = "perfgate_sim_late_seconds_total"
@@ -66,6 +67,14 @@ def vetoes(evidence: Evidence) -> tuple[Veto, ...]:
 def only_disturbed(found: Sequence[Veto]) -> bool:
     """Whether there are objections, and all of them may be gone in a second try."""
     return bool(found) and all(veto.rule in DISTURBANCES for veto in found)
+
+
+def other_work(found: Sequence[Veto]) -> bool:
+    """Whether other work on the machine is behind all objections, by the client's own clocks.
+
+    Little's law or a slow GPU alone could be the server's doing.
+    """
+    return only_disturbed(found) and any(veto.rule in _OTHER_WORK for veto in found)
 
 
 def load_faults(evidence: Evidence) -> Veto | None:
