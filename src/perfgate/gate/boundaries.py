@@ -51,8 +51,8 @@ class Design:
     first_look: int = 3
     first_regression: int = 5
     last_look: int = 14
-    alpha: float = 0.028
-    beta: float = 0.037
+    alpha: float = 0.025
+    beta: float = 0.035
     regression_shape: float = 0.1
     pass_shape: float = 0.5
     prior_df: int = 20

@@ -15,7 +15,7 @@ Flags = NDArray[np.bool_]
 FAR_OFF = 2.0
 """How many times the scatter that chance explains is beyond doubt another host's."""
 CLUSTER_GAP_SD = 4.0
-TORN_SD = 4.0
+TORN_SD = 3.0
 """No cell passes on fewer than five pairs while one of them shows a loss so far from the rest."""
 LEAST_TORN = 5
 _CLUSTER_SHARE = 4  # a cluster holds a quarter of the runs
