@@ -7,10 +7,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from perfgate import rig as rig_module
+from perfgate.against_base import against_base
 from perfgate.errors import ServerError, UsageError
 from perfgate.load.tensors import fetch_inputs
 from perfgate.mock_server import MockServer, Script
-from perfgate.model import Protocol, Sampling, Target, Workload
+from perfgate.model import PairedPolicy, Protocol, Sampling, Target, Verdict, Workload
 from perfgate.rig import Rig
 from perfgate.serving.remote import discover, parse_url
 from perfgate.setting import settle
@@ -224,6 +225,32 @@ def test_a_running_server_is_measured_and_left_running(tmp_path, monkeypatch, pr
     assert (measurement.requests, measurement.fingerprint.target) == (8, Target.REMOTE)
     assert not [step for step in observer.steps if step.startswith(("boot", "build"))]
     assert not (tmp_path / ".perfgate").exists()
+
+
+def test_two_running_servers_are_loaded_in_turn_and_compared(tmp_path, monkeypatch):
+    """The slower one shows as such, no calibration is asked for, and no verdict is given."""
+    lay_out_suite(tmp_path)
+    # On a busy machine a load of milliseconds is vetoed, which is not what this is about.
+    sound = rig_module.measure
+    monkeypatch.setattr(
+        rig_module, "measure", lambda *args, **kwargs: replace(sound(*args, **kwargs), vetoes=())
+    )
+    point = small()
+    with MockServer(Script(itl_s=0.02)) as slow, MockServer(Script(itl_s=0.002)) as fast:
+        urls = [f"grpc://{one.server.grpc_url}?metrics=1" for one in (slow, fast)]
+        setting = settle(
+            tmp_path, target="auto", url=urls[0], require_hardware=False, artifacts=tmp_path / "a"
+        )
+        paired = PairedPolicy(primary=(f"{point.id}:tpot_p50_s",))
+        suite = replace(
+            setting.suite, points=(point,), policy=replace(setting.suite.policy, paired=paired)
+        )
+        judgement = against_base(replace(setting, suite=suite), urls[1], Silent())
+
+    assert judgement.verdict is Verdict.INCONCLUSIVE
+    (told,) = [one for one in judgement.findings if one.check == "windows"]
+    assert told.got > 0.02 > told.expected
+    assert "12 windows: B C C B" in judgement.findings[0].message
 
 
 def test_a_bad_url_stops_the_run_before_it_begins(tmp_path):
