@@ -33,6 +33,14 @@ def setting(tmp_path, monkeypatch):
     )
 
 
+@pytest.fixture(autouse=True)
+def in_the_foreground():
+    """A shell starts background jobs with SIGINT ignored, and these tests send it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.fixture
 def booted(monkeypatch):
     """Stands for Triton: a mocked server that answers at once; a list of what was asked of it."""
@@ -60,6 +68,7 @@ def stops_at_the_second_look(monkeypatch, name):
         looks.append(1)
         if len(looks) == 2:
             signal.raise_signal(name)
+        assert len(looks) < 1000, "the signal was not heard"
 
     monkeypatch.setattr(module, "scrape", scrape)
     monkeypatch.setattr(module, "_LOOK_S", 0.0)
