@@ -22,9 +22,9 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -56,16 +56,40 @@ Array = NDArray[np.float64]
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results" / "real_ab"
-CALIBRATION = RESULTS / calibration.FILE
 POINT = "fp8-b64-c64"
-OSL = 32  # a quarter of the point's: a start takes 12 s instead of 26
-SAMPLING = Sampling(rounds=2, round_requests=64)
-POLICY = PairedPolicy(
-    primary=(f"{POINT}:throughput_tok_s", f"{POINT}:latency_p95_s"),
-    secondary=(f"{POINT}:ttft_p50_s", f"{POINT}:tpot_p50_s"),
-)
 TPOT = f"{POINT}:tpot_p50_s"
-ITL = PairedPolicy(primary=(TPOT,), own={TPOT: Limits(tolerance=0.0, margin=0.01)})
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One kind of job: what it is judged by, its load, and which arms take turns."""
+
+    policy: PairedPolicy
+    osl: int
+    sampling: Sampling
+    turns: tuple[str, ...]
+    calibration: Path
+
+
+# A quarter of the point's output length: a start takes 12 s instead of 26.
+AB = Kind(
+    policy=PairedPolicy(
+        primary=(f"{POINT}:throughput_tok_s", f"{POINT}:latency_p95_s"),
+        secondary=(f"{POINT}:ttft_p50_s", TPOT),
+    ),
+    osl=32,
+    sampling=Sampling(rounds=2, round_requests=64),
+    turns=("same", "same", "slow5", "same", "same", "slow10", "same", "same", "slow3"),
+    calibration=RESULTS / calibration.FILE,
+)
+# All of it: over 128 tokens a late step of the machine's weighs little. 16 s of load a start.
+ITL = Kind(
+    policy=PairedPolicy(primary=(TPOT,), own={TPOT: Limits(tolerance=0.0, margin=0.01)}),
+    osl=128,
+    sampling=Sampling(rounds=2, round_requests=32),
+    turns=("itlsame", "itlslow1"),
+    calibration=RESULTS / "calibration-itl.json",
+)
 FACTORS = {
     "same": 1.0,
     "itlsame": 1.0,
@@ -74,8 +98,6 @@ FACTORS = {
     "slow5": 1.05,
     "slow10": 1.10,
 }
-TURNS = ("same", "same", "slow5", "same", "same", "slow10", "same", "same", "slow3")
-ITL_TURNS = ("itlsame", "itlslow1")
 DRAWN_JOBS = 4000
 BOOTS = 5  # in a session: few, for one disturbed start spoils the session
 RUNNING = RESULTS / "running"
@@ -99,8 +121,7 @@ def main() -> int:
     signal.signal(signal.SIGTERM, _interrupt)  # servers must stop either way
     try:
         if chosen.command == "campaign":
-            turns = ITL_TURNS if chosen.itl else TURNS
-            campaign(time.monotonic() + chosen.minutes * 60, turns)
+            campaign(time.monotonic() + chosen.minutes * 60, ITL if chosen.itl else AB)
         elif chosen.command == "starts":
             starts(time.monotonic() + chosen.minutes * 60)
         elif chosen.command == "itl":
@@ -112,18 +133,24 @@ def main() -> int:
     return summary()
 
 
-def campaign(until: float, turns: Sequence[str]) -> None:
+def campaign(until: float, kind: Kind) -> None:
     """Calibrate until the gate may be armed, then run jobs in turn, until the time has come."""
-    while not _calibrated() and time.monotonic() < until:
-        calibrate()
+    arm_gate(until, kind)
     while time.monotonic() < until:
-        stored = sum(len(list(RESULTS.glob(f"{arm}-[0-9]*"))) for arm in dict.fromkeys(turns))
-        job(turns[stored % len(turns)])
+        stored = sum(len(list(RESULTS.glob(f"{arm}-[0-9]*"))) for arm in set(kind.turns))
+        job(kind.turns[stored % len(kind.turns)])
+
+
+def arm_gate(until: float, kind: Kind) -> None:
+    """Calibrate, a session at a time, until enough is known of the noise."""
+    while not _calibrated(kind) and time.monotonic() < until:
+        calibrate(kind)
 
 
 def starts(until: float) -> None:
     """Measure starts of the same engine and of one 1 % slower, in turn, and keep them all."""
-    plan = plan_of(POLICY, calibration.load(CALIBRATION))
+    arm_gate(until, ITL)
+    plan = plan_of(ITL.policy, calibration.load(ITL.calibration))
     kept = PairsFile(base=f"steps x {FACTORS['itlslow1']:g}", plan=plan, history=())
     if STARTS.exists():
         kept = codec.from_json(STARTS.read_bytes(), PairsFile, origin=str(STARTS))
@@ -134,7 +161,7 @@ def starts(until: float) -> None:
             setting = _setting(
                 FACTORS["itlslow1" if arm is Arm.CANDIDATE else "same"], Path(folder)
             )
-            points = {POINT: _point(setting)}
+            points = {POINT: _point(setting, ITL)}
             start = measure_start(plan, arm, points, _rig(setting, number))
         kept = replace(kept, history=(*kept.history, start))
         codec.write_atomic(STARTS, codec.to_pretty_json(kept))
@@ -155,7 +182,7 @@ def itl() -> int:
     print(f"{base.size} starts and {slow.size} slower ones, {60 * minutes:.1f} s each, in TPOT")
     print(f"slower by {np.median(slow) - np.median(base):.2%}, sd of a pair", end=" ")
     print(f"{2**0.5 * base.std(ddof=1):.2%}, calibrated {kept.plan.pair_sd[TPOT]:.2%}")
-    rules = rules_of(replace(kept.plan, own=ITL.own))
+    rules = rules_of(kept.plan)
     rng = np.random.default_rng(20260101)
     found, longest = _drawn(rng, base, slow, kept.plan.pair_sd[TPOT], rules)
     alarms, _ = _drawn(rng, base, base, kept.plan.pair_sd[TPOT], rules)
@@ -192,15 +219,15 @@ def _bootstrapped(
     return _drawn(rng, one, two, pair_sd, rules)[0], _drawn(rng, one, one, pair_sd, rules)[0]
 
 
-def calibrate() -> None:
+def calibrate(kind: Kind) -> None:
     """Measure a session of starts and add it to the calibration; a disturbed one is dropped."""
     with tempfile.TemporaryDirectory(prefix="perfgate-ab-") as folder:
         setting = _setting(1.0, Path(folder))
         began = time.monotonic()
         try:
             session = measure_session(
-                POLICY,
-                [_point(setting)],
+                kind.policy,
+                [_point(setting, kind)],
                 lambda number: _rig(setting, number),
                 boots=BOOTS,
                 windows=1,
@@ -210,15 +237,16 @@ def calibrate() -> None:
             _say(f"session dropped: {error}")
             return
         minutes = (time.monotonic() - began) / 60 / BOOTS
-        earlier = calibration.load(CALIBRATION) if CALIBRATION.exists() else None
+        earlier = calibration.load(kind.calibration) if kind.calibration.exists() else None
         known = with_session(setting.hardware, earlier, session, minutes, measured_at=wall_clock())
-    calibration.save(CALIBRATION, known)
+    calibration.save(kind.calibration, known)
     _say(f"{len(next(iter(known.runs.values())))} sessions, sd of a pair: {known.pair_sd}")
 
 
 def job(arm: str) -> None:
     """Run one paired job; its starts are stored whatever the verdict."""
-    plan = plan_of(ITL if arm in ITL_TURNS else POLICY, calibration.load(CALIBRATION))
+    kind = ITL if arm in ITL.turns else AB
+    plan = plan_of(kind.policy, calibration.load(kind.calibration))
     shutil.rmtree(RUNNING, ignore_errors=True)
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="perfgate-ab-") as folder:
@@ -226,7 +254,7 @@ def job(arm: str) -> None:
             Arm.BASE: _setting(1.0, Path(folder)),
             Arm.CANDIDATE: _setting(FACTORS[arm], Path(folder)),
         }
-        points = {which: {POINT: _point(one)} for which, one in settings.items()}
+        points = {which: {POINT: _point(one, kind)} for which, one in settings.items()}
         judged = run_pairs(
             plan,
             points,
@@ -263,16 +291,17 @@ def _setting(factor: float, artifacts: Path) -> Setting:
     return replace(setting, profile=replace(setting.profile, simulation=simulation))
 
 
-def _point(setting: Setting) -> OperatingPoint:
+def _point(setting: Setting, kind: Kind) -> OperatingPoint:
     point = setting.suite.point(POINT)
-    return replace(point, workload=replace(point.workload, osl=OSL), sampling=SAMPLING)
+    workload = replace(point.workload, osl=kind.osl)
+    return replace(point, workload=workload, sampling=kind.sampling)
 
 
-def _calibrated() -> bool:
-    if not CALIBRATION.exists():
+def _calibrated(kind: Kind) -> bool:
+    if not kind.calibration.exists():
         return False
-    known = calibration.load(CALIBRATION)
-    return all(calibration.enough(known, cell) for cell in POLICY.primary)
+    known = calibration.load(kind.calibration)
+    return all(calibration.enough(known, cell) for cell in kind.policy.primary)
 
 
 def _say(line: str) -> None:
