@@ -12,6 +12,7 @@ from perfgate import codec
 from perfgate.errors import RecordsError
 from perfgate.explore.findings import Exploration
 from perfgate.model import Baseline, Comparison, Judgement, Measurement, Policy, RunInfo
+from perfgate.sweep.content import SCHEMA_VERSION as SWEEP_VERSION
 from perfgate.sweep.content import SweepFile
 
 T = TypeVar("T")
@@ -86,7 +87,7 @@ def load_sweep(folder: Path) -> SweepFile | None:
     """Read sweep.json; None where there is none yet, RecordsError if it cannot be read."""
     if not (folder / SWEEP).exists():
         return None
-    return _load(folder / SWEEP, SweepFile)
+    return _load(folder / SWEEP, SweepFile, SWEEP_VERSION)
 
 
 def schemas() -> dict[str, bytes]:
@@ -111,7 +112,7 @@ def _save(path: Path, content: object) -> Path:
     return path
 
 
-def _load(path: Path, kind: type[T]) -> T:
+def _load(path: Path, kind: type[T], version: int = SCHEMA_VERSION) -> T:
     try:
         data = path.read_bytes()
     except FileNotFoundError as error:
@@ -120,7 +121,7 @@ def _load(path: Path, kind: type[T]) -> T:
     return codec.from_versioned_json(
         data,
         kind,
-        version=SCHEMA_VERSION,
+        version=version,
         origin=str(path),
         if_older="Read it with the perfgate that wrote it",
     )
