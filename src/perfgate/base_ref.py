@@ -11,7 +11,7 @@ from pathlib import Path
 from perfgate.errors import UsageError
 from perfgate.hardware import load_profile
 from perfgate.model import Server, Target
-from perfgate.serving.remote import SCHEME, parse_url
+from perfgate.serving.remote import SCHEMES, parse_url
 from perfgate.setting import HARDWARE, Setting
 from perfgate.suite import POINTS_FILE, load_suite
 from perfgate.trtllm import CONFIG_FILE, MODELS, TrtllmConfig, load_trtllm
@@ -32,7 +32,7 @@ def base_setting(candidate: Setting, base: str) -> Setting:
 
     Raises UsageError if `base` is none of these, or holds no suite.
     """
-    if candidate.remote is not None or base.startswith(SCHEME):
+    if candidate.remote is not None or base.startswith(SCHEMES):
         return replace(candidate, remote=_other_server(candidate, base))
     root = _folder(candidate, base)
     sources = root / SOURCES
@@ -58,12 +58,15 @@ def _other_server(candidate: Setting, base: str) -> Server:
     if candidate.target is not Target.REMOTE or candidate.remote is None:
         rule = "a running server is the base of another one: name the candidate by --triton-url"
         raise UsageError("--base", base, rule)
-    if not base.startswith(SCHEME):
-        rule = f"--triton-url names a running server: pair it with another one, {SCHEME}HOST:PORT"
+    if not base.startswith(SCHEMES):
+        rule = "--triton-url names a running server: pair it with another one, by its URL"
         raise UsageError("--base", base, rule)
     server = parse_url(base)
-    if (server.grpc_url, server.model) == (candidate.remote.grpc_url, candidate.remote.model):
+    if server == candidate.remote:
         raise UsageError("--base", base, "it is the candidate itself")
+    if server.protocol is not candidate.remote.protocol:
+        rule = f"ask both by the same protocol; --triton-url says {candidate.remote.protocol}"
+        raise UsageError("--base", base, rule)
     return server
 
 

@@ -146,9 +146,10 @@ def test_a_running_server_is_paired_with_another_one(repository):
     [
         (True, "HEAD", "pair it with another one"),
         (True, "grpc://staging:8001", "the candidate itself"),
+        (True, "http://production:8000", "same protocol"),
         (False, "grpc://staging:8001", "--triton-url"),
     ],
-    ids=["a ref", "itself", "no candidate"],
+    ids=["a ref", "itself", "another protocol", "no candidate"],
 )
 def test_a_pair_that_is_none_is_refused(repository, remote, base, rule):
     """A ref cannot be booted behind somebody's URL, and a server is no base of itself."""

@@ -53,4 +53,4 @@ def test_a_pass_is_explained_by_all_its_findings():
     text = explain(judge(a_measurement(), a_cell(), Policy()))
 
     assert text.startswith("PASS fp8-b192-c160")
-    assert text.count("PASS: ") == 5
+    assert text.count("PASS: ") == 6

@@ -21,7 +21,6 @@ from perfgate.serving.tensors import ENSEMBLE, TENSORRT_LLM
 _TIMEOUT_S = 10.0
 _OK = 200
 _OPTION = "--triton-url"
-SCHEME = "grpc://"
 _FORM = (
     "write grpc://HOST:PORT, http://HOST:PORT or openai+http://HOST:PORT,"
     " and ?metrics=PORT&model=NAME (for gRPC also http=PORT) where they differ"
@@ -32,6 +31,7 @@ _PROTOCOLS = {
     "http": Protocol.HTTP,
     "openai+http": Protocol.OPENAI,
 }
+SCHEMES = tuple(f"{scheme}://" for scheme in _PROTOCOLS if scheme)
 # The ensemble of an engine; the one model of the LLM API.
 _MODELS = (ENSEMBLE, TENSORRT_LLM)
 
