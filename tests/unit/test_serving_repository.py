@@ -69,6 +69,15 @@ def test_the_four_models_of_the_ensemble_are_there(rendered):
         assert (repository / name / "1").is_dir()
 
 
+def test_two_postprocessing_instances_keep_the_order_of_a_stream(rendered):
+    """More than one only where their answers leave in the order in which the tokens came."""
+    _, target, configs = rendered
+    config = configs["postprocessing"]
+
+    assert config.instance_group[0].count == (1 if target is Target.SIM else 2)
+    assert config.dynamic_batching.preserve_ordering == (target is not Target.SIM)
+
+
 @pytest.mark.parametrize("model", MODELS)
 def test_the_tensors_are_upstream_s(rendered, model):
     """Names, types, dimensions, which are optional, ragged or scalar: as upstream declares them."""
