@@ -281,7 +281,7 @@ def test_a_running_server_needs_no_plan(tmp_path):
 
 
 def test_the_simulated_target_is_rendered_by_the_same_code(tmp_path, monkeypatch):
-    """Its ensemble is that of the engine target, save for backend and paths."""
+    """Its ensemble is that of the engine target, save for backend, instances and paths."""
     install = TritonInstall(
         binary=tmp_path / "tritonserver",
         python_backend=ROOT / "fixtures",
@@ -301,6 +301,9 @@ def test_the_simulated_target_is_rendered_by_the_same_code(tmp_path, monkeypatch
             config.parameters.pop(name, None)
     assert simulated["tensorrt_llm"].backend == "python"
     simulated["tensorrt_llm"].backend = real["tensorrt_llm"].backend
+    # A real engine's tokens pass two postprocessing instances, which keep their order.
+    simulated["postprocessing"].instance_group[0].count = 2
+    simulated["postprocessing"].dynamic_batching.preserve_ordering = True
     assert simulated == real
 
 
