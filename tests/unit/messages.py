@@ -31,6 +31,13 @@ def final_message(index):
     return _envelope(response)
 
 
+def hollow_message(index):
+    """A response that names an output and does not bring it."""
+    response = _response(index, final=False)
+    response.outputs.add(name="num_output_tokens", datatype="INT32", shape=[1, 1])
+    return _envelope(response)
+
+
 def refusal(text):
     """An error instead of a response."""
     return service_pb2.ModelStreamInferResponse(error_message=text).SerializeToString()

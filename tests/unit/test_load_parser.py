@@ -14,7 +14,7 @@ from perfgate.load.spool import Ending, Exchange
 from perfgate.load.wire import ERROR_TAG, FINAL_MARK
 from perfgate.model import RequestStatus
 from tests.unit.factories import a_record
-from tests.unit.messages import final_message, refusal, token_message
+from tests.unit.messages import final_message, hollow_message, refusal, token_message
 
 pytestmark = pytest.mark.unit
 
@@ -102,8 +102,9 @@ def test_tokens_of_unfinished_requests_are_kept(ending, status):
     [
         (b"\xff\xff", "no ModelStreamInferResponse"),
         (token_message(2, tokens=1), "request 3 got a response for request '2'"),
+        (hollow_message(3), "names 1 outputs and brings 0"),
     ],
-    ids=["garbled", "another request's"],
+    ids=["garbled", "another request's", "an output without its bytes"],
 )
 def test_what_breaks_the_protocol_is_an_error(message, reason):
     """A garbled or misdirected message makes the request an ERROR that says why."""

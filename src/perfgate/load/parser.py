@@ -119,6 +119,12 @@ def decode(message: bytes, index: int) -> Response:
     if response.id != str(index):
         msg = f"request {index} got a response for request {response.id!r}"
         raise MessageError(msg)
+    if len(response.outputs) != len(response.raw_output_contents):
+        msg = (
+            f"a response names {len(response.outputs)} outputs and brings"
+            f" {len(response.raw_output_contents)}"
+        )
+        raise MessageError(msg)
     integers = {
         output.name: int.from_bytes(raw, "little", signed=True)
         for output, raw in zip(response.outputs, response.raw_output_contents, strict=True)
