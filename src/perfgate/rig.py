@@ -27,6 +27,7 @@ from perfgate.model import (
     ClientAudit,
     Engine,
     EngineSpec,
+    Fingerprint,
     LoadRun,
     Measurement,
     OperatingPoint,
@@ -121,6 +122,13 @@ class Rig:
     def gpu(self) -> NvmlGpu | None:
         """The GPU of the running server, if one runs and its GPU can be watched."""
         return self._serving[3].gpu if self._serving else None
+
+    def fingerprint(self, point: OperatingPoint) -> Fingerprint:
+        """What names a measurement of the point; of its GPU once its server runs."""
+        remote = self._setting.remote
+        protocol = point.protocol if remote is None else remote.protocol
+        engine = self.engine(point.engine)
+        return fingerprint(point, engine, self._setting.hardware, self.gpu, protocol)
 
     @property
     def records(self) -> Path:

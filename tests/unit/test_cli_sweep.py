@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import sys
 
 import pytest
 from typer.testing import CliRunner
@@ -9,6 +10,7 @@ from typer.testing import CliRunner
 from perfgate import artifacts
 from perfgate import cli as cli_module
 from perfgate.errors import ServerError
+from perfgate.mock_server import MockServer, Script
 from perfgate.sweep.virtual_rig import VirtualRig
 from tests.unit.planted import ROOT
 
@@ -171,3 +173,74 @@ def test_virtual_minutes_are_what_is_budgeted(folder):
 
     (one,) = json.loads(result.stdout)
     assert "the budget of 2 min is spent" in one["ended"]
+
+
+TOOL = """#!{python}
+import json, pathlib, sys
+asked = dict(zip(sys.argv[2::2], sys.argv[3::2]))
+clients, osl = int(asked["--concurrency"]), int(asked["--output-tokens-mean"])
+rows = []
+for number in range(int(asked["--request-count"])):
+    sent = number // clients * (osl + 1) * 10_000_000
+    rows.append({{
+        "timestamp": sent,
+        "request_inputs": {{"text_input": "x"}},
+        "response_timestamps": [sent + (place + 1) * 10_000_000 for place in range(osl + 1)],
+        "response_outputs": [{{"text_output": " t"}}] * osl + [{{"text_output": ""}}],
+    }})
+one = {{"experiment": {{"mode": "concurrency", "value": clients}}, "requests": rows}}
+folder = pathlib.Path(asked["--artifact-dir"])
+(folder / "profile_export.json").write_text(json.dumps({{"experiments": [one]}}))
+"""
+
+
+@pytest.fixture
+def genai_perf(tmp_path, monkeypatch):
+    """A stand-in for genai-perf on the path, whose clients are perfect."""
+    program = tmp_path / "bin" / "genai-perf"
+    program.parent.mkdir()
+    program.write_text(TOOL.format(python=sys.executable), encoding="utf-8")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(program.parent))
+
+
+def driven(*words):
+    """Sweep a mocked server with another tool's load."""
+    with MockServer(Script()) as mock:
+        url = f"grpc://{mock.server.grpc_url}?metrics=1"
+        line = ["sweep", "--engine", "fp8-b16", "--triton-url", url, "--output", "out", *words]
+        return CliRunner().invoke(cli_module.app, line)
+
+
+@pytest.mark.usefixtures("genai_perf")
+def test_another_tool_can_send_the_load(folder):
+    """What it recorded is measured by our formulas, named as its own, and kept."""
+    result = driven(
+        "--driver", "genai-perf", "--tokenizer", "gpt2", "--concurrency", "4,8", "--json"
+    )
+    (one,) = json.loads(result.stdout)
+    rows = {row["concurrency"]: row for row in one["result"]["rows"]}
+    stored = artifacts.load_sweep(folder / "out")
+
+    assert result.exit_code == 0
+    assert rows[8]["throughput_tok_s"] == pytest.approx(8 * 128 / 1.29, rel=0.02)
+    assert rows[8]["throughput_tok_s"] == pytest.approx(2 * rows[4]["throughput_tok_s"], rel=0.01)
+    for taken in stored.engines[0].taken:
+        assert taken.measurement.fingerprint.identity["driver"] == "genai-perf"
+    assert len(list((folder / "out" / "driver").rglob("profile_export.json"))) == 2
+
+
+@pytest.mark.parametrize(
+    ("words", "rule"),
+    [
+        (("--driver", "genai-perf", "--simulate"), "--simulate has no server"),
+        (("--driver", "genai-perf"), "tokenizer"),
+        (("--tokenizer", "gpt2"), "it is for --driver"),
+        (("--driver", "aiperf", "--tokenizer", "gpt2"), "aiperf is not installed"),
+    ],
+    ids=["in virtual time", "no tokenizer", "no driver", "not installed"],
+)
+@pytest.mark.usefixtures("folder", "genai_perf")
+def test_a_driver_that_cannot_drive_is_refused(monkeypatch, capsys, words, rule):
+    """Before anything is booted or run."""
+    assert rule in refused(monkeypatch, capsys, "--engine", "fp8-b16", *words)

@@ -11,8 +11,10 @@ import typer
 
 from perfgate import artifacts, codec
 from perfgate.errors import UsageError
+from perfgate.peers.drive import Driver, require_driver
 from perfgate.report.sweep import sweep_text
 from perfgate.setting import Setting, settle
+from perfgate.sweep.driven_rig import Drive
 from perfgate.sweep.job import SweepJob
 from perfgate.targets import AUTO
 from perfgate.terminal import TerminalProgress
@@ -53,6 +55,14 @@ def sweep(
     triton_url: Annotated[
         str | None, typer.Option("--triton-url", help="As for pytest (target remote).")
     ] = None,
+    driver: Annotated[
+        Driver | None,
+        typer.Option("--driver", help="Another tool that sends the load, where it is installed."),
+    ] = None,
+    tokenizer: Annotated[
+        str | None,
+        typer.Option("--tokenizer", help="What --driver draws prompts with: a name or folder."),
+    ] = None,
     output: Annotated[
         Path, typer.Option("--output", help="Folder for it; one that is begun is gone on with.")
     ] = Path("artifacts/sweep"),
@@ -63,6 +73,7 @@ def sweep(
     Every point is stored at once. Ctrl-C ends a sweep in order; the same command goes on with it.
     Exit code: 0, 2 wrong usage, 4 an engine without a valid measurement, 130 interrupted.
     """
+    drive = _drive(driver, tokenizer, virtual=simulate)
     setting = _setting(target, triton_url, output, virtual=simulate)
     job = SweepJob(
         setting,
@@ -78,6 +89,7 @@ def sweep(
         boots=boots,
         p95_ceiling_s=p95_ceiling,
         virtual=simulate,
+        drive=drive,
     )
     finished = job.run()
     if json:
@@ -108,6 +120,20 @@ def _setting(target: str, url: str | None, output: Path, *, virtual: bool) -> Se
         require_hardware=False,
         artifacts=output.resolve(),
     )
+
+
+def _drive(driver: Driver | None, tokenizer: str | None, *, virtual: bool) -> Drive | None:
+    if driver is None:
+        if tokenizer is not None:
+            raise UsageError("--tokenizer", tokenizer, "it is for --driver, which is not given")
+        return None
+    if virtual:
+        raise UsageError("--driver", str(driver), "--simulate has no server that it could load")
+    if tokenizer is None:
+        rule = f"name a Hugging Face tokenizer or its folder for {driver} to draw prompts with"
+        raise UsageError("--tokenizer", "(absent)", rule)
+    require_driver(driver)
+    return Drive(driver=driver, tokenizer=tokenizer)
 
 
 def _numbers(text: str | None) -> tuple[int, ...]:

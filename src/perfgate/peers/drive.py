@@ -43,9 +43,7 @@ def drive_with(
 
     Raises MissingRequirementError if it is not installed, LoadError if it failed or wrote nothing.
     """
-    program = shutil.which(driver)
-    if program is None:
-        raise MissingRequirementError(f"{driver} is not installed: pip install {driver}")
+    program = require_driver(driver)
     folder.mkdir(parents=True, exist_ok=True)
     argv = command(driver, server, point, tokenizer=tokenizer, folder=folder)
     try:
@@ -64,6 +62,14 @@ def drive_with(
     if len(written) != 1:
         raise LoadError(f"{driver} wrote {len(written)} files {name} into {folder}, not one")
     return read_peer(written[0], point, hardware, started_at, token_a_message=True)
+
+
+def require_driver(driver: Driver) -> str:
+    """Where the tool is; MissingRequirementError if it is not installed."""
+    program = shutil.which(driver)
+    if program is None:
+        raise MissingRequirementError(f"{driver} is not installed: pip install {driver}")
+    return program
 
 
 def command(

@@ -12,13 +12,14 @@ from perfgate.errors import UsageError
 from perfgate.keep_serving import until_told_to_stop
 from perfgate.model import SIMULATED_SUFFIX, Claim, EngineSpec, Fingerprint, OperatingPoint
 from perfgate.paired import Measuring
-from perfgate.provenance import fingerprint, wall_clock
+from perfgate.provenance import wall_clock
 from perfgate.report.sweep import sweep_html, sweep_svg
 from perfgate.rig import Rig
 from perfgate.run_info import run_info
 from perfgate.setting import Setting
 from perfgate.sweep.choice import SweepPlan
 from perfgate.sweep.content import EngineSweep, SweepFile
+from perfgate.sweep.driven_rig import Drive, DrivenRig
 from perfgate.sweep.result import result_of
 from perfgate.sweep.run import Means, begun, run_sweep
 from perfgate.sweep.same import refuse_other
@@ -44,11 +45,13 @@ class SweepJob:
         boots: int,
         p95_ceiling_s: float | None,
         virtual: bool,
+        drive: Drive | None = None,
     ) -> None:
         self._setting = setting
         self._progress = progress
         self._boots = boots
         self._virtual = VirtualRig(setting, progress) if virtual else None
+        self._drive = drive
         self._started_at, self._started = wall_clock(), time.monotonic()
         self._sweeps: dict[str, EngineSweep] = {}
         self._plans: dict[str, SweepPlan] = {}
@@ -108,7 +111,8 @@ class SweepJob:
         if self._virtual is not None:
             return self._virtual.fingerprint(point)
         with Rig(self._setting, self._progress) as rig:
-            return fingerprint(point, rig.engine(point.engine), self._setting.hardware)
+            found = rig.fingerprint(point)
+        return self._drive.named(found) if self._drive else found
 
     def _check(self, one: EngineSweep, found: Fingerprint, point: OperatingPoint) -> None:
         refuse_other(one, point, found, folder=str(self._setting.artifacts))
@@ -132,7 +136,10 @@ class SweepJob:
             yield self._virtual
             return
         with Rig(self._setting, self._progress) as rig:
-            yield rig
+            if self._drive is None:
+                yield rig
+            else:
+                yield DrivenRig(rig, self._setting, self._progress, self._drive)
 
     def _store(self, name: str, one: EngineSweep) -> None:
         self._sweeps[name] = replace(one, result=result_of(one, self._setting.profile))
