@@ -277,6 +277,37 @@ def test_the_flags_follow_the_server():
     assert "--env-var=TLLM_PROFILE_RECORD_GC=1,TLLM_LLMAPI_ENABLE_NVTX=1" in llmapi
 
 
+# By command, as the Nsight Systems user guide lists them under "CLI command switches".
+NSYS_OPTIONS = {
+    "launch": {"--session-new", "--trace", "--cuda-graph-trace", "--trace-fork-before-exec"}
+    | {"--wait", "--env-var"},
+    "start": {"--session", "--sample", "--cpuctxsw", "--force-overwrite", "--output"},
+    "stop": {"--session"},
+    "shutdown": {"--session", "--kill"},
+    "stats": {"--report", "--format", "--force-export"},
+}
+
+
+def test_each_nsys_command_has_its_documented_options():
+    """A launch waits for all children, a start samples no CPU and overwrites, a report is CSV."""
+    nsys, report = Nsys(program="nsys", session="s"), Path("r.nsys-rep")
+    commands = [
+        *(nsys.launch(ServerKind.TRITON_LLMAPI), nsys.start(report), nsys.stop()),
+        *(nsys.shutdown(), nsys.statistics(report)),
+    ]
+    used = {
+        argv[1]: {word.partition("=")[0] for word in argv if word.startswith("--")}
+        for argv in commands
+    }
+
+    assert used == NSYS_OPTIONS
+    assert "--wait=all" in commands[0]
+    assert {"--sample=none", "--cpuctxsw=none", "--force-overwrite=true"} <= set(commands[1])
+    assert "--kill=sigterm" in commands[3]
+    assert commands[4][2:6] == ("--report", "cuda_gpu_kern_sum", "--format", "csv")
+    assert "--force-export=true" in commands[4]
+
+
 def test_trtllm_serve_is_told_how():
     """For a server that perfgate does not boot, the commands are printed in order."""
     told = json.loads(run("--trtllm-serve", "nvidia/Llama-3.1-8B-Instruct-FP8").stdout)
