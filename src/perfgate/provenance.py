@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import importlib.metadata
 import os
@@ -102,8 +103,13 @@ def gpu_identity(gpu: NvmlGpu) -> dict[str, str]:
 
 
 def workload_digest(load: Workload) -> str:
-    """Name the whole load, the seed of its prompts too, in twelve hexadecimal digits."""
-    return hashlib.sha256(codec.to_json(load)).hexdigest()[:12]
+    """Name the whole load, the seed of its prompts too, in twelve hexadecimal digits.
+
+    A part that a load does not have is left out, so that a new kind of part renames no other load.
+    """
+    parts = {field.name: getattr(load, field.name) for field in dataclasses.fields(load)}
+    had = {name: part for name, part in parts.items() if part not in (None, ())}
+    return hashlib.sha256(codec.to_json(had)).hexdigest()[:12]
 
 
 def _quantity(value: float | None, unit: str) -> str:

@@ -21,8 +21,8 @@ from perfgate.model import (
     Protocol,
     Sampling,
     ServingSpec,
-    Workload,
 )
+from perfgate.workload_form import WorkloadForm, merge_lengths, workload_of
 
 T = TypeVar("T")
 N = TypeVar("N", OperatingPoint, Comparison)
@@ -86,15 +86,16 @@ def load_suite(root: Path, *, judged_by: Policy | None = None) -> Suite:
         for name, table in form.engines.items()
     }
     rows = [
-        _merged(
+        codec.from_table(
+            merge_lengths(
+                form.point_defaults, table if judged_by is None else {**table, "claim": None}
+            ),
             _PointRow,
-            form.point_defaults,
-            table if judged_by is None else {**table, "claim": None},
-            f"{origin}: points[{index}]",
+            origin=f"{origin}: points[{index}]",
         )
         for index, table in enumerate(form.points)
     ]
-    points = tuple(_point(row, form, engines, origin) for row in rows)
+    points = tuple(_point(row, form, engines, root) for row in rows)
     _require_unique("points", [point.id for point in points], origin)
     _require_unique("comparisons", [row.id for row in form.comparisons], origin)
     comparisons = tuple(_comparison(row, points, origin) for row in form.comparisons)
@@ -108,21 +109,21 @@ def load_suite(root: Path, *, judged_by: Policy | None = None) -> Suite:
     )
 
 
-class _PointRow(msgspec.Struct, frozen=True, kw_only=True):
+class _PointRow(WorkloadForm, frozen=True, kw_only=True):
     id: str
     engine: str
-    concurrency: int
-    isl: int
-    osl: int
     rounds: int
     round_requests: int
     ramp: int = 1
+    round_seconds: float | None = None
+    half_width: float | None = None
+    max_rounds: int | None = None
     on_request: bool = False
     gated: bool = True
     protocol: Protocol = Protocol.GRPC
     claim: Claim | None = None
     objective: Objective | None = None
-    serving: dict[str, Any] = {}
+    serving: dict[str, Any] = msgspec.field(default_factory=dict)
 
 
 class _PointsForm(msgspec.Struct, frozen=True, kw_only=True):
@@ -137,9 +138,9 @@ class _PointsForm(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def _point(
-    row: _PointRow, form: _PointsForm, engines: dict[str, EngineSpec], origin: str
+    row: _PointRow, form: _PointsForm, engines: dict[str, EngineSpec], root: Path
 ) -> OperatingPoint:
-    where = f"{origin}: point {row.id}"
+    where = f"{root / POINTS_FILE}: point {row.id}"
     if row.engine not in engines:
         raise UsageError(f"{where}: engine", row.engine, f"[engines] knows {', '.join(engines)}")
     try:
@@ -147,10 +148,15 @@ def _point(
             id=row.id,
             engine=engines[row.engine],
             serving=_merged(ServingSpec, form.serving_defaults, row.serving, where),
-            workload=Workload(
-                concurrency=row.concurrency, isl=row.isl, osl=row.osl, seed=form.seed
+            workload=workload_of(row, seed=form.seed, root=root),
+            sampling=Sampling(
+                rounds=row.rounds,
+                round_requests=row.round_requests,
+                ramp=row.ramp,
+                round_seconds=row.round_seconds,
+                half_width=row.half_width,
+                max_rounds=row.max_rounds,
             ),
-            sampling=Sampling(rounds=row.rounds, round_requests=row.round_requests, ramp=row.ramp),
             claim=row.claim,
             objective=row.objective,
             gated=row.gated,

@@ -22,6 +22,7 @@ PURE = (
     "perfgate.measure",
     "perfgate.report",
     "perfgate.sim",
+    "perfgate.traffic",
     "perfgate.observe.doctor",
 )
 IMPURE = (

@@ -1,15 +1,38 @@
 """points.toml and policy.toml: what they hold, and what a mistake in them says."""
 
+import json
 import shutil
+from dataclasses import replace
 
 import pytest
 
 from perfgate.errors import UsageError
-from perfgate.model import Limits, LoadPlacement, Objective, Protocol
+from perfgate.model import (
+    ArrivalProcess,
+    Arrivals,
+    Length,
+    LengthClass,
+    LengthLaw,
+    Limits,
+    LoadPlacement,
+    Objective,
+    Protocol,
+    Sessions,
+    SharedPrefix,
+    Workload,
+)
+from perfgate.provenance import workload_digest
 from perfgate.suite import find_root, load_suite
+from perfgate.workload_form import trace_rows
 from tests.unit.planted import ROOT
 
 pytestmark = pytest.mark.unit
+
+POINT = "round_requests = 16\n"  # of the first point; what follows is added to it
+TRACE = """\
+{"timestamp": 0, "input_length": 20, "output_length": 50}
+{"timestamp": 500, "input_length": 700, "output_length": 10}
+"""
 
 
 @pytest.fixture
@@ -25,6 +48,11 @@ def edited(tmp_path):
         return load_suite(tmp_path)
 
     return load
+
+
+def also(line):
+    """The edit that adds a line to the first point."""
+    return POINT, f"{POINT}{line}\n"
 
 
 def test_the_report_s_claims_are_the_floors():
@@ -97,6 +125,19 @@ def test_every_point_has_its_default_run_or_is_on_request():
         ('id = "fp8-b16-c16"', 'id = "../fp8"', "starting with a letter or digit"),
         ('point = "fp8-b16-c16"', 'point = "nowhere"', "it must name a point"),
         ("seed = ", "seed ", "valid TOML"),
+        ("isl = 128\n", "", "isl: got None"),
+        (*also('arrivals = { process = "poisson" }'), "arrivals.requests_per_s: got None"),
+        (*also('arrivals = { process = "pareto" }'), "pareto"),
+        (*also('arrivals = { process = "poisson", rate = 1 }'), "rate.* is it misspelt"),
+        (*also('arrivals = { process = "replay", trace = "../t" }'), "in the suite's folder"),
+        (*also('arrivals = { process = "replay", trace = "no" }'), "it must be a text file"),
+        (*also("isl = 9\nmix = [{ name = 'a', share = 1, isl = 1, osl = 1 }]"), "isl: got 9"),
+        (*also("mix = [{ name = 'a', share = 0.5, isl = 1, osl = 1 }]"), "add up to 1"),
+        (*also("isl = { least = 9, most = 8 }"), "most: got 8"),
+        (*also("osl = { least = 8, most = 9, laws = 'normal' }"), "laws"),
+        (*also("sessions = { turns = 9 }"), "isl: got 2176"),
+        (*also("prefix = { share = 1.0 }"), r"share: got 1\.0"),
+        (*also("half_width = 0.01"), "max_rounds: got None"),
     ],
     ids=[
         "protocol",
@@ -111,6 +152,19 @@ def test_every_point_has_its_default_run_or_is_on_request():
         "path",
         "no-point",
         "syntax",
+        "no-length",
+        "no-rate",
+        "no-such-process",
+        "no-such-arrivals-field",
+        "trace-outside",
+        "no-trace",
+        "two-lengths",
+        "shares",
+        "bounds",
+        "no-such-length-field",
+        "conversation-too-long",
+        "all-shared",
+        "without-end",
     ],
 )
 def test_a_mistake_is_told_with_field_and_rule(edited, old, new, told):
@@ -162,3 +216,86 @@ def test_a_mistake_in_the_load_s_place_is_named(edited, line, words):
     """File, table and field are in the message."""
     with pytest.raises(UsageError, match=rf"points\.toml: load.*{words}"):
         edited("[engine_defaults]", f"[load]\n{line}\n[engine_defaults]")
+
+
+def test_a_load_of_any_shape_can_be_written(edited):
+    """Arrivals, mixes, distributions, conversations and shared prefixes."""
+    mix = """\
+mix = [
+    { name = "short", share = 0.9, isl = 128, osl = 128 },
+    { name = "long", share = 0.1, isl = { least = 512, most = 1024 }, osl = 64 },
+]
+arrivals = { process = "bursts", requests_per_s = 4, burst = 8 }
+prefix = { share = 0.5, groups = 4 }
+"""
+    load = edited(POINT, POINT + mix).points[0].workload
+
+    assert (load.isl, load.osl, load.most_tokens) == (1024, 128, 1088)
+    assert load.mix[1].isl == Length(least=512, most=1024)
+    assert load.arrivals == Arrivals(process=ArrivalProcess.BURSTS, requests_per_s=4.0, burst=8)
+    assert load.prefix == SharedPrefix(share=0.5, groups=4)
+
+
+def test_one_length_may_be_a_distribution(edited):
+    """The other one stays what the defaults say."""
+    law = 'isl = { law = "normal", mean = 300, stdev = 90, least = 16, most = 900 }\n'
+    load = edited(POINT, POINT + law).points[0].workload
+
+    assert (load.isl, load.osl) == (900, 128)
+    assert load.mix[0].isl.law is LengthLaw.NORMAL
+    assert load.mix[0].osl == Length(least=128, most=128)
+
+
+def test_a_trace_is_known_by_its_content(edited, tmp_path):
+    """Its rate, its greatest lengths, its digest; changed since, it is refused."""
+    trace = tmp_path / "t.jsonl"
+    trace.write_text(TRACE)
+    load = (
+        edited(POINT, POINT + 'arrivals = { process = "replay", trace = "t.jsonl" }\n')
+        .points[0]
+        .workload
+    )
+
+    assert (load.isl, load.osl, load.most_tokens) == (700, 50, 710)
+    assert load.trace.requests_per_s == load.arrivals.requests_per_s == 2.0
+    assert [row.isl for row in trace_rows(load, tmp_path)] == [20, 700]
+    trace.write_text(TRACE.replace("700", "701"))
+    with pytest.raises(UsageError, match="it has changed"):
+        trace_rows(load, tmp_path)
+
+
+def test_a_mistake_in_a_trace_names_its_line(edited, tmp_path):
+    """Before anything is built or booted."""
+    (tmp_path / "t.jsonl").write_text(TRACE.replace("700", "-7"))
+
+    with pytest.raises(UsageError, match=r"points\.toml.*t\.jsonl: line 2: input_length: got -7"):
+        edited(POINT, POINT + 'arrivals = { process = "replay", trace = "t.jsonl" }\n')
+
+
+def test_new_kinds_of_load_rename_no_other():
+    """The workload's name in the recorded baselines is still that of the points in the file."""
+    suite = load_suite(ROOT)
+    recorded = {
+        point: cell["identity"]["workload"]
+        for file in (ROOT / "baselines" / "gb10-sim").glob("*.json")
+        for point, cell in json.loads(file.read_text())["cells"].items()
+    }
+
+    assert recorded
+    assert {point: workload_digest(suite.point(point).workload) for point in recorded} == recorded
+
+
+def test_every_part_of_a_load_is_in_its_name():
+    """Two loads that differ in any way are not comparable."""
+    load = Workload(concurrency=1, isl=128, osl=128)
+    arrivals = Arrivals(process=ArrivalProcess.POISSON, requests_per_s=1)
+    fixed = Length(least=128, most=128)
+    others = [
+        replace(load, arrivals=arrivals),
+        replace(load, arrivals=replace(arrivals, requests_per_s=2)),
+        replace(load, sessions=Sessions(turns=2)),
+        replace(load, prefix=SharedPrefix(share=0.5)),
+        replace(load, mix=(LengthClass(name="all", share=1, isl=fixed, osl=fixed),)),
+    ]
+
+    assert len({workload_digest(one) for one in (load, *others)}) == 6

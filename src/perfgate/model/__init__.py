@@ -64,7 +64,6 @@ from perfgate.model.spec import (
     SchedulerPolicy,
     ServingSpec,
     Target,
-    Workload,
 )
 from perfgate.model.verdict import (
     Finding,
@@ -72,10 +71,23 @@ from perfgate.model.verdict import (
     RunInfo,
     Verdict,
 )
+from perfgate.model.workload import (
+    ArrivalProcess,
+    Arrivals,
+    Length,
+    LengthClass,
+    LengthLaw,
+    Sessions,
+    SharedPrefix,
+    Trace,
+    Workload,
+)
 
 __all__ = [
     "MOST_PRIMARY",
     "SIMULATED_SUFFIX",
+    "ArrivalProcess",
+    "Arrivals",
     "Attribution",
     "Baseline",
     "BatchingStrategy",
@@ -92,6 +104,9 @@ __all__ = [
     "Goodput",
     "GpuSample",
     "Judgement",
+    "Length",
+    "LengthClass",
+    "LengthLaw",
     "Limits",
     "LoadPlacement",
     "LoadRun",
@@ -116,8 +131,11 @@ __all__ = [
     "ServerSample",
     "ServerTimings",
     "ServingSpec",
+    "Sessions",
+    "SharedPrefix",
     "Target",
     "Telemetry",
+    "Trace",
     "Verdict",
     "Veto",
     "Workload",

@@ -7,6 +7,7 @@ from enum import StrEnum
 
 from perfgate.errors import UsageError
 from perfgate.model.checks import require_all_positive, require_name, require_positive
+from perfgate.model.workload import Workload
 
 SIMULATED_SUFFIX = "-sim"
 """Ends the name of simulated hardware, which has baselines of its own."""
@@ -101,37 +102,39 @@ class ServingSpec:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Workload:
-    """Closed-loop load: `concurrency` clients, each with one request in flight at all times."""
-
-    concurrency: int
-    isl: int
-    osl: int
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        """Refuse a load of nothing."""
-        for name in ("concurrency", "isl", "osl"):
-            require_positive(name, getattr(self, name))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Sampling:
     """How much of the steady state is measured: `rounds` windows of `round_requests` each.
 
-    Before them each client ends `ramp` requests. One fills the engine; where requests queue, the
-    queue takes a second to build up.
+    Before them, in a closed loop, each client ends `ramp` requests: one fills the engine; where
+    requests queue, the queue takes a second to build up. An open loop is warmed up for `ramp`
+    rounds. A round ends early after `round_seconds`. With `half_width`, rounds go on, up to
+    `max_rounds`, until the 95 % interval of the request rate is that share of it to both sides.
     """
 
     rounds: int
     round_requests: int
     ramp: int = 1
+    round_seconds: float | None = None
+    half_width: float | None = None
+    max_rounds: int | None = None
 
     def __post_init__(self) -> None:
-        """Refuse to measure nothing."""
+        """Refuse to measure nothing, or without an end."""
         require_positive("rounds", self.rounds)
         require_positive("round_requests", self.round_requests)
         require_positive("ramp", self.ramp)
+        require_all_positive(self, "round_seconds", "half_width")
+        if (self.half_width is None) != (self.max_rounds is None):
+            rule = "half_width says when to stop, max_rounds when to give up: both or neither"
+            raise UsageError("max_rounds", self.max_rounds, rule)
+        if self.max_rounds is not None and self.max_rounds < self.rounds:
+            rule = f"it must not be under rounds ({self.rounds})"
+            raise UsageError("max_rounds", self.max_rounds, rule)
+
+    @property
+    def most_rounds(self) -> int:
+        """Rounds that may come at most."""
+        return self.rounds if self.max_rounds is None else self.max_rounds
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -216,14 +219,13 @@ class OperatingPoint:
                 "Triton is asked by grpc or http; an OpenAI-compatible server by its --triton-url"
             )
             raise UsageError("protocol", str(self.protocol), rule)
-        if self.workload.isl > self.engine.max_input_len:
-            rule = (
-                f"engine {self.engine.name} takes at most {self.engine.max_input_len} input tokens"
-            )
-            raise UsageError("isl", self.workload.isl, rule)
-        if self.workload.isl + self.workload.osl > self.engine.max_seq_len:
-            rule = f"isl + osl must fit the engine's max_seq_len ({self.engine.max_seq_len})"
-            raise UsageError("osl", self.workload.osl, rule)
+        load, engine = self.workload, self.engine
+        if load.longest_prompt > engine.max_input_len:
+            rule = f"engine {engine.name} takes at most {engine.max_input_len} input tokens"
+            raise UsageError("isl", load.longest_prompt, rule)
+        if load.most_tokens > engine.max_seq_len:
+            rule = f"isl + osl must fit the engine's max_seq_len ({engine.max_seq_len})"
+            raise UsageError("osl", load.osl, rule)
 
     def claim_on(self, hardware: str) -> Claim | None:
         """The claim, if it speaks of `hardware`, a name that baselines are kept under."""

@@ -1,0 +1,6 @@
+"""Workload -> Schedule: which request is how long and due when, the same in real and virtual time.
+
+schedule  every request of a load: prompt and output tokens, and when it is due
+pace      who sends what next while a load runs
+trace     recorded traces, line by line
+"""
