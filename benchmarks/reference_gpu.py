@@ -40,8 +40,8 @@ from perfgate.reference.load import load_decoder, load_engine
 from perfgate.reference.runner import Runner
 from perfgate.serving.tokenizer import VOCAB_SIZE
 from perfgate.sim.steps import Emission, SimRequest
-from perfgate.sim.virtual import first_length
 from perfgate.suite import load_suite
+from perfgate.traffic.schedule import plan_schedule
 
 ROOT = Path(__file__).parents[1]
 SEED = 1
@@ -312,8 +312,9 @@ class Loop:
     def begin(self) -> None:
         """Send each client's first, shortened request."""
         self.starting = self.workload.concurrency
-        for slot in range(self.workload.concurrency):
-            self.send(slot, first_length(slot, self.workload))
+        firsts = plan_schedule(self.workload, self.workload.concurrency).osl
+        for slot, length in enumerate(firsts):
+            self.send(slot, length)
 
     def send(self, slot: int, length: int) -> None:
         """Send a request of a random prompt."""

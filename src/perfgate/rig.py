@@ -19,9 +19,10 @@ from perfgate.errors import LoadError, PerfGateError, ServerError, UsageError
 from perfgate.gpus import VISIBLE, claim, list_gpus, visible
 from perfgate.load.closed_loop import ClosedLoop, LoadOutcome
 from perfgate.load.fleet import Crew, here
-from perfgate.load.planner import prompts_needed
+from perfgate.load.planner import prompts_needed, ramp_requests
 from perfgate.load.shards import CPU_S_PER_TOKEN, workers_needed
 from perfgate.measure.measure import measure
+from perfgate.measure.stopping import goes_on
 from perfgate.measure.validity import only_disturbed
 from perfgate.model import (
     ClientAudit,
@@ -41,9 +42,11 @@ from perfgate.records import SUFFIX, write_run
 from perfgate.serving.metrics import active_requests, scrape
 from perfgate.serving.process import serve, tokenizer_of
 from perfgate.serving.remote import discover
-from perfgate.serving.tokenizer import prompts
+from perfgate.serving.tokenizer import draw_prompts
 from perfgate.setting import ENGINES, Setting
 from perfgate.targets import HARDWARE_TARGETS
+from perfgate.traffic.schedule import plan_schedule
+from perfgate.workload_form import trace_rows
 
 DRAIN_S = 120.0
 # TensorRT-LLM's backend brings its metrics up to date every 100 ms.
@@ -275,36 +278,41 @@ class Rig:
         self, point: OperatingPoint, engine: Engine, server: Server, time_rounds: TimeRounds
     ) -> LoadOutcome:
         """Drive the load; if it breaks, what was recorded until then is kept with the faults."""
-        sampling = point.sampling
-        texts = prompts(
+        sampling, workload = point.sampling, point.workload
+        schedule = plan_schedule(
+            workload,
+            prompts_needed(workload, sampling),
+            trace_rows(workload, self._setting.suite.root),
+        )
+        texts = draw_prompts(
             tokenizer_of(engine, self._setting.model_folder(point.engine)),
-            isl=point.workload.isl,
-            count=prompts_needed(point.workload, sampling),
-            seed=point.workload.seed,
+            schedule.isl,
+            seed=workload.seed,
+            turns=workload.turns,
+            prefix=workload.prefix,
         )
         with (
             self._step(f"measure {point.id}"),
             ClosedLoop(
                 server,
-                point.workload,
+                workload,
                 texts,
                 spool=self.records,
-                ramp=sampling.ramp,
+                schedule=schedule,
+                ramp=ramp_requests(workload, sampling),
                 crew=self._crew(point),
                 on_progress=self._observer.advance,
             ) as load,
         ):
-            done = 0
+            rates: list[float] = []
 
             def one_round() -> None:
-                nonlocal done
-                load.round(sampling.round_requests)
-                done += 1
+                rates.append(load.round(sampling.round_requests, sampling.round_seconds))
 
             try:
                 load.ramp_up()
                 time_rounds(one_round, sampling.rounds)
-                while done < sampling.rounds:
+                while goes_on(sampling, rates):
                     one_round()
             except LoadError:
                 self._stop()  # whatever broke, the next point gets a fresh server

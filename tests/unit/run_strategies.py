@@ -7,8 +7,8 @@ from dataclasses import replace
 from hypothesis import strategies as st
 
 from perfgate.load.audit import find_marks
-from perfgate.load.planner import output_lengths
 from perfgate.model import RequestRecord, RequestStatus, Sampling, ServerTimings
+from perfgate.traffic.schedule import plan_schedule
 from tests.unit.factories import a_load_run, a_point
 
 MS = 1_000_000
@@ -19,7 +19,7 @@ def play(gaps_ms, *, concurrency=4, osl=4):
     """A closed loop whose request i takes `gaps_ms[i]` (cyclic) for each token, for two rounds."""
     point = a_point("made-up", concurrency=concurrency, sampling=SAMPLING)
     point = replace(point, workload=replace(point.workload, osl=osl))
-    firsts = output_lengths(point.workload, concurrency)
+    firsts = plan_schedule(point.workload, concurrency).osl
     free_ns = dict.fromkeys(range(concurrency), 0)
     records = []
     while not _enough(records, concurrency, min(free_ns.values())):

@@ -11,13 +11,13 @@ from tritonclient.grpc import service_pb2
 
 from perfgate.errors import LoadError
 from perfgate.load.planner import (
-    output_lengths,
     plan_requests,
     prompts_needed,
     requests_planned,
 )
 from perfgate.load.tensors import InputTensor, ModelInputs, serialise_request
 from perfgate.model import Sampling, Workload
+from perfgate.traffic.schedule import plan_schedule
 
 pytestmark = pytest.mark.unit
 
@@ -34,15 +34,10 @@ workloads = st.builds(
 samplings = st.builds(Sampling, rounds=st.integers(1, 9), round_requests=st.integers(1, 400))
 
 
-def test_first_requests_grow_in_even_steps():
-    """Four clients of 8 tokens begin with 2, 4, 6 and 8; all later requests ask for 8."""
-    assert output_lengths(Workload(concurrency=4, isl=8, osl=8), 6) == (2, 4, 6, 8, 8, 8)
-
-
 @given(workloads)
 def test_first_requests_are_never_empty_nor_too_long(workload):
     """First requests ask for 1 to osl tokens, each for no fewer than the one before."""
-    firsts = output_lengths(workload, workload.concurrency)
+    firsts = plan_schedule(workload, workload.concurrency).osl
 
     assert firsts[0] >= 1
     assert firsts[-1] == workload.osl
@@ -70,7 +65,8 @@ def test_planned_requests_are_firsts_and_rounds(workload, sampling):
 
 def test_each_prompt_becomes_one_request():
     """Requests carry their number as id, their prompt and their length."""
-    plan = plan_requests(Workload(concurrency=2, isl=8, osl=4), ["a", "b", "c"], SERIALISE)
+    load = Workload(concurrency=2, isl=8, osl=4)
+    plan = plan_requests(load, plan_schedule(load, 3), ["a", "b", "c"], SERIALISE)
     requests = [service_pb2.ModelInferRequest.FromString(request) for request in plan]
 
     assert [request.id for request in requests] == ["0", "1", "2"]
@@ -83,5 +79,8 @@ def test_each_prompt_becomes_one_request():
 )
 def test_too_few_or_repeated_prompts_are_refused(prompts, reason):
     """Repeated prompts could be answered from the KV cache, so they are refused beforehand."""
+    load = Workload(concurrency=2, isl=8, osl=4)
+    schedule = plan_schedule(load, len(prompts))
+
     with pytest.raises(LoadError, match=reason):
-        plan_requests(Workload(concurrency=2, isl=8, osl=4), prompts, SERIALISE)
+        plan_requests(load, schedule, prompts, SERIALISE)

@@ -8,11 +8,12 @@ from hypothesis import strategies as st
 
 from perfgate.load.shards import renumber, shard, workers_needed
 from perfgate.load.spool import Exchange, Plan, Receiver
+from perfgate.traffic.pace import pace_of
 
 pytestmark = pytest.mark.unit
 
 
-def plan(clients, requests):
+def plan(clients, requests, **changes):
     """A load of so many clients and requests, each of them its own number."""
     return Plan(
         address="a:1",
@@ -22,6 +23,7 @@ def plan(clients, requests):
         deadline_s=1.0,
         stall_s=1.0,
         requests=[b"%d" % number for number in range(requests)],
+        **changes,
     )
 
 
@@ -65,6 +67,39 @@ def test_clients_and_requests_are_dealt_out_once_each(workers, more_clients, mor
             if index < part.concurrency:
                 assert whole_exchange.client == whole_exchange.index < clients
     assert [sent[index] for index in range(len(whole.requests))] == whole.requests
+
+
+@given(st.integers(1, 5), st.integers(0, 20), st.integers(0, 100), st.integers(2, 6))
+def test_conversations_stay_together(workers, more_clients, more_requests, turns):
+    """Each client has the conversation of its number, begun at the turn of its number."""
+    clients = workers + more_clients
+    whole = plan(clients, clients * turns + more_requests, turns=turns, think_ns=7)
+
+    sent, firsts = {}, {}
+    for worker, part in enumerate(shard(whole, workers)):
+        pace = pace_of(
+            part.concurrency, len(part.requests), (), turns=part.turns, numbers=part.numbers
+        )
+        assert (part.turns, part.think_ns) == (turns, 7)
+        for client in range(part.concurrency):
+            while (turn := pace.free(client, 0)) is not None:
+                exchange = Exchange(index=turn.request, client=client, due_ns=0)
+                own = renumber(exchange, worker, workers, turns=turns)
+                sent[own.index] = part.requests[turn.request]
+                firsts.setdefault(own.client, own.index)
+                if own.index % turns == turns - 1:
+                    break
+    assert firsts == {client: client * turns + client % turns for client in range(clients)}
+    assert all(whole.requests[index] == request for index, request in sent.items())
+    assert len(sent) == sum(turns - client % turns for client in range(clients))
+
+
+def test_times_go_with_their_requests():
+    """In an open loop each worker sends its requests when they are due in the whole load."""
+    first, second = shard(plan(4, 5, due_ns=(0, 10, 20, 30, 40)), 2)
+
+    assert (first.requests, first.due_ns) == ([b"0", b"2", b"4"], (0, 20, 40))
+    assert (second.requests, second.due_ns) == ([b"1", b"3"], (10, 30))
 
 
 def test_one_worker_has_the_whole_load():

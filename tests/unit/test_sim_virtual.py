@@ -12,7 +12,7 @@ from perfgate.errors import NoSamplesError, UsageError
 from perfgate.model import RequestStatus, Workload
 from perfgate.sim.cost import cost_model
 from perfgate.sim.scheduler import ContextChunk, Step
-from perfgate.sim.virtual import first_length, simulate, steady_state
+from perfgate.sim.virtual import simulate, steady_state
 from tests.unit.sim_samples import a_profile, a_serving, an_engine
 
 pytestmark = pytest.mark.unit
@@ -113,11 +113,3 @@ def test_too_few_requests_are_no_steady_state():
         steady_state(a_run(requests=5))
     assert steady_state(a_run(requests=40)).latency_p95_s is None
     assert steady_state(a_run(requests=80)).latency_p95_s is not None
-
-
-def test_first_lengths_spread_the_ends():
-    """The slots' first requests end one after the other; none asks for nothing."""
-    load = Workload(concurrency=4, isl=1, osl=128)
-
-    assert [first_length(slot, load) for slot in range(4)] == [32, 64, 96, 128]
-    assert first_length(0, Workload(concurrency=400, isl=1, osl=128)) == 1

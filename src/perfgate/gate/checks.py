@@ -10,19 +10,28 @@ from statistics import median
 from perfgate.gate import wording
 from perfgate.gate.metrics import LATENCY_P95, THROUGHPUT, Metric
 from perfgate.measure.distribution import P95_REQUESTS
+from perfgate.measure.validity import BACKLOG, FOLLOW_FROM_BACKLOG
 from perfgate.model import Cell, Claim, Finding, Measurement, Policy, Verdict, differing
 
 Findings = tuple[Finding, ...]
 
 
 def vetoes(measurement: Measurement) -> Findings:
-    """INVALID for each reason why this measurement says nothing about speed."""
+    """INVALID for each reason why this measurement says nothing about speed.
+
+    UNSTABLE alone if all that is wrong is a backlog, and what comes of it: there is no steady state
+    to measure, but the measurement was sound enough to find that out.
+    """
+    rules = {veto.rule for veto in measurement.vetoes}
+    waiting = BACKLOG in rules and rules <= FOLLOW_FROM_BACKLOG
     return tuple(
         Finding(
             check=f"veto {veto.rule}",
-            verdict=Verdict.INVALID,
+            verdict=Verdict.UNSTABLE if waiting else Verdict.INVALID,
             message=f"{measurement.point.id}: not judged, because {veto.message.rstrip('.')}.",
-            advice="This says nothing about speed. Remove the cause and measure again.",
+            advice="There is no steady state whose speed could be told."
+            if waiting
+            else "This says nothing about speed. Remove the cause and measure again.",
         )
         for veto in measurement.vetoes
     )
@@ -114,8 +123,8 @@ def enough_requests(measurement: Measurement) -> Findings:
 def stability(measurement: Measurement, policy: Policy) -> Findings:
     """UNSTABLE when P95 latency lies too far above the median: some requests wait."""
     latency = measurement.latency_s
-    if latency.p95 is None:
-        return ()
+    if latency.p95 is None or not measurement.point.workload.uniform:
+        return ()  # requests that are not alike, or come when they like, differ by themselves
     spread, limit = latency.p95 / latency.p50, policy.max_p95_over_p50
     stable = spread <= limit
     side = "within" if stable else f"{wording.percent(spread / limit - 1)} over"

@@ -2,48 +2,75 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections import Counter
-from collections.abc import Sequence
-from itertools import accumulate
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 import numpy as np
 
 from perfgate.load.spool import Beat
 from perfgate.model import ClientAudit, RequestRecord, RequestStatus
-
-LATE_SEND_NS = 5_000_000
+from perfgate.traffic.backlog import LATE_SEND_NS
 
 
 def find_marks(
-    records: Sequence[RequestRecord], clients: int, rounds: Sequence[int], *, ramp: int = 1
+    records: Sequence[RequestRecord],
+    clients: int | None,
+    rounds: Sequence[int],
+    *,
+    ramp: int = 1,
+    cuts_ns: Mapping[int, int] = MappingProxyType({}),
 ) -> tuple[int, ...]:
     """Return the bounds of the rounds, as many as the records reach.
 
-    Mark 0 is when the last of the `clients` clients has ended `ramp` requests; round i of
-    `rounds[i]` requests ends with the last of them to end after that.
+    Mark 0 is when the last of the `clients` clients has ended `ramp` requests; in an open loop,
+    which has none of its own, when `ramp` requests have ended. Round i of `rounds[i]` requests ends
+    with the last of them to end after that, or at `cuts_ns[i]` when its time was up.
     """
     ended = sorted(
         (record for record in records if record.status is not RequestStatus.UNFINISHED),
         key=lambda record: record.finished_ns,
     )
+    ends_ns = [record.finished_ns for record in ended]
+    position = _ramp_end(ended, clients, ramp)
+    marks_ns = ends_ns[position : position + 1]
+    for number, requests in enumerate(rounds):
+        position += requests
+        if number in cuts_ns:
+            marks_ns.append(cuts_ns[number])
+            position = bisect_right(ends_ns, cuts_ns[number]) - 1
+        elif position < len(ended):
+            marks_ns.append(ends_ns[position])
+        else:
+            break
+    return tuple(marks_ns)
+
+
+def _ramp_end(ended: Sequence[RequestRecord], clients: int | None, ramp: int) -> int:
+    """The position of the request that ends the ramp; beyond all if it was not reached."""
+    if clients is None:
+        return ramp - 1
     counts: Counter[int] = Counter()
     ramped: list[int] = []
     for position, record in enumerate(ended):
         counts[record.client] += 1
         if counts[record.client] == ramp:
             ramped.append(position)
-    if len(ramped) < clients:
-        return ()
-    positions = accumulate(rounds, initial=ramped[-1])
-    return tuple(ended[position].finished_ns for position in positions if position < len(ended))
+    return ramped[-1] if len(ramped) >= clients else len(ended)
 
 
 def audit_client(
-    records: Sequence[RequestRecord], beats: Sequence[Beat], bounds_ns: tuple[int, int] | None
+    records: Sequence[RequestRecord],
+    beats: Sequence[Beat],
+    bounds_ns: tuple[int, int] | None,
+    *,
+    held: frozenset[int] = frozenset(),
 ) -> ClientAudit:
     """Sum up how one worker fared between `bounds_ns`, or over all beats if there is no window.
 
-    Opening all streams at once is a burst that no later moment sees, so the ramp is left out.
+    Opening all streams at once is a burst that no later moment sees, so the ramp is left out. The
+    `held` requests had to wait for a stream, which is no failing of the client's.
     """
     inside = [
         beat for beat in beats if bounds_ns is None or bounds_ns[0] <= beat.at_ns <= bounds_ns[1]
@@ -61,7 +88,9 @@ def audit_client(
         lag_p99_s=float(np.percentile(lags, 99)) / 1e9,
         lag_max_s=float(lags.max()) / 1e9,
         late_sends=sum(
-            record.sent_ns - record.due_ns > LATE_SEND_NS and record.due_ns >= first.at_ns
+            record.sent_ns - record.due_ns > LATE_SEND_NS
+            and record.due_ns >= first.at_ns
+            and record.index not in held
             for record in records
         ),
         involuntary_switches=last.involuntary_switches - first.involuntary_switches,

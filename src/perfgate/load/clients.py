@@ -1,4 +1,4 @@
-"""The closed loop's bookkeeping: who sends what next, and when the load is over.
+"""A load's bookkeeping: what is in flight, what has ended, and when the load is over.
 
 No socket, no clock and no event loop: the transports (`grpc_aio`, `epoll`) ask it what to send
 and tell it what came.
@@ -11,10 +11,11 @@ from collections.abc import Callable
 
 from perfgate.load.control import Cell, ControlBlock
 from perfgate.load.spool import Ending, Exchange, Plan, SpoolWriter
+from perfgate.traffic.pace import NEVER, Turn, pace_of
 
 
 class Clients:
-    """Closed-loop clients, each with at most one request in flight.
+    """The clients of a load, each with at most one request in flight.
 
     `on_stop` is called once when the load is over: stopped, drained or failed; `faults` says why it
     ended on its own, `drained` that every request ended first.
@@ -31,8 +32,14 @@ class Clients:
         self._control = control
         self._draining = False
         self._ended: Counter[int] = Counter()
-        self._begun: set[int] = set()
-        self._next = plan.concurrency
+        self._pace = pace_of(
+            plan.concurrency,
+            len(plan.requests),
+            plan.due_ns,
+            turns=plan.turns,
+            think_ns=plan.think_ns,
+            numbers=plan.numbers,
+        )
         self._failed = 0
         self._settled_messages = 0
         self._seen = (-1, 0)
@@ -54,23 +61,35 @@ class Clients:
             self.faults.append(fault)
             self.stop()
 
-    def draw(self, client: int, due_ns: int) -> Exchange | None:
-        """The client's next request, or None if the load is over."""
+    @property
+    def next_due_ns(self) -> int:
+        """When `due` has something to send; never, where clients send as soon as they are free."""
+        return NEVER if self.stopped or self._draining else self._pace.next_due_ns
+
+    def draw(self, client: int, free_ns: int) -> Exchange | None:
+        """What a client sends now that is free; None if it is to wait or the load is over."""
         if self.stopped or self._draining:
             return None
-        if client not in self._begun:
-            self._begun.add(client)
-            index = client
-        elif self._next < len(self.plan.requests):
-            index, self._next = self._next, self._next + 1
-        else:
+        turn = self._pace.free(client, free_ns)
+        if self._pace.exhausted:
             self.fail(
                 f"all {len(self.plan.requests)} prompts were used before the load was stopped;"
                 " a prompt sent twice could be answered from the KV cache. Plan more prompts."
             )
+        return None if turn is None else self._begin(turn)
+
+    def due(self, now_ns: int) -> Exchange | None:
+        """The next request that is due by now, of a client that has waited for it."""
+        if self.next_due_ns > now_ns:
             return None
-        exchange = Exchange(index=index, client=client, due_ns=due_ns, stamps_ns=[], messages=[])
-        self.in_flight[client] = exchange
+        turn = self._pace.due(now_ns)
+        return None if turn is None else self._begin(turn)
+
+    def _begin(self, turn: Turn) -> Exchange:
+        exchange = Exchange(
+            index=turn.request, client=turn.client, due_ns=turn.due_ns, stamps_ns=[], messages=[]
+        )
+        self.in_flight[turn.client] = exchange
         return exchange
 
     def settle(self, exchange: Exchange) -> None:
@@ -109,7 +128,7 @@ class Clients:
             len(exchange.messages) for exchange in self.in_flight.values()
         )
         seen, seen_ns = self._seen
-        if received != seen:
+        if received != seen or not self.in_flight:
             self._seen = (received, now_ns)
         elif now_ns - seen_ns > self.plan.stall_s * 1e9:
             self.fail(

@@ -1,7 +1,8 @@
-"""One closed-loop load from start to end: the door to this package."""
+"""One load from start to end: the door to this package."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -15,13 +16,15 @@ from perfgate.load.dialects import Dialect, learn_dialect
 from perfgate.load.fleet import Crew, Fleet, Worker, here
 from perfgate.load.parser import parse_exchange, settle_counts
 from perfgate.load.planner import (
-    output_lengths,
     plan_requests,
     prompts_needed,
     requests_planned,
 )
 from perfgate.load.spool import Beat, Beats, End, Exchange, Plan, Receiver
 from perfgate.model import ClientAudit, Protocol, RequestRecord, Server, Workload
+from perfgate.traffic.backlog import held_back
+from perfgate.traffic.pace import NEVER
+from perfgate.traffic.schedule import Schedule, plan_schedule
 
 __all__ = ["ClosedLoop", "LoadOutcome", "prompts_needed"]
 
@@ -43,7 +46,10 @@ class LoadOutcome:
 
 
 class ClosedLoop:
-    """A load of `workload.concurrency` clients, each with one request in flight at all times.
+    """A load of `workload.concurrency` clients, each with one request in flight at a time.
+
+    In a closed loop always one; in an open loop, that of a workload with arrivals, whoever is free
+    sends what is due.
 
     A context manager: entering plans the requests and starts the workers (`crew`, by default one
     process here), which connect; leaving ends them and removes their files from `spool`, whatever
@@ -56,6 +62,8 @@ class ClosedLoop:
 
     Entering, `ramp_up` and `round` raise LoadError as soon as the load cannot go on, say because
     the server died; `finish` still returns what was recorded until then, with the faults.
+    `schedule` is drawn from the workload unless it is given, as a replay's must be. The ramp is
+    over when each client has ended `ramp` requests, in an open loop when all together have.
     `on_progress(done, total)` is called while they wait, whenever a request has ended;
     `on_exchange` is shown each request's raw messages when they are parsed.
     """
@@ -67,6 +75,7 @@ class ClosedLoop:
         prompts: Sequence[str],
         *,
         spool: Path,
+        schedule: Schedule | None = None,
         ramp: int = 1,
         receiver: Receiver = Receiver.FAST,
         crew: Crew = ONE_WORKER,
@@ -78,6 +87,7 @@ class ClosedLoop:
         self._server = server
         self._workload = workload
         self._prompts = prompts
+        self._schedule = schedule or plan_schedule(workload, len(prompts))
         self._spool = spool
         self._ramp = ramp
         self._receiver = receiver
@@ -87,7 +97,9 @@ class ClosedLoop:
         self._deadline_s = request_deadline_s
         self._stall_s = stall_s
         self._rounds: list[int] = []
+        self._cuts_ns: dict[int, int] = {}
         self._dialect: Dialect
+        self._target = 0
         self._told = -1
         self._stack = ExitStack()
         self._fleet: Fleet | None = None
@@ -95,7 +107,9 @@ class ClosedLoop:
 
     def __enter__(self) -> Self:
         """Plan the requests, start the workers, connect them."""
-        self._fleet = self._stack.enter_context(Fleet(self._crew(self._plan(), self._spool)))
+        self._fleet = self._stack.enter_context(
+            Fleet(self._crew(self._plan(), self._spool), turns=self._workload.turns)
+        )
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -105,6 +119,8 @@ class ClosedLoop:
     @property
     def completed(self) -> int:
         """Requests of the ramp that have ended, and requests of the rounds."""
+        if self._clients is None:
+            return self._workers[Cell.FINISHED]
         ramp = self._ramp * self._workload.concurrency
         if self._finished_at_mark is None:
             if self._workers[Cell.RAMPED] < self._workload.concurrency:
@@ -116,12 +132,26 @@ class ClosedLoop:
     def ramp_up(self) -> None:
         """Start the clock; return when every client has ended the requests of its ramp."""
         self._workers.start_clock()
-        self._wait_for(self._ramp * self._workload.concurrency)
+        self._target = self._ramp * (self._clients or 1)
+        self._workers.wait_until(lambda: self._tell() >= self._target)
 
-    def round(self, requests: int) -> None:
-        """Return when `requests` more have ended since the ramp or the round before."""
+    def round(self, requests: int, seconds: float | None = None) -> float:
+        """Wait until `requests` more have ended since the ramp or the round before.
+
+        With `seconds`, wait so long at the most. Returns the requests per second, for whoever
+        decides how many rounds there are to be; the records tell it more exactly.
+        """
         self._rounds.append(requests)
-        self._wait_for(self._ramp * self._workload.concurrency + sum(self._rounds))
+        begun, begun_ns = self._target, time.perf_counter_ns()
+        self._target += requests
+        until_ns = begun_ns + int(seconds * 1e9) if seconds else NEVER
+        self._workers.wait_until(
+            lambda: self._tell() >= self._target or time.perf_counter_ns() >= until_ns
+        )
+        if (ended := self.completed) < self._target:
+            self._cuts_ns[len(self._rounds) - 1] = until_ns
+            self._target = ended
+        return (self._target - begun) * 1e9 / (time.perf_counter_ns() - begun_ns)
 
     def finish(self) -> LoadOutcome:
         """Let the requests in flight end, stop the load and parse what the worker recorded."""
@@ -130,14 +160,23 @@ class ClosedLoop:
         heard = self._read_back()
         merged = (record for one in heard for record in one.records)
         records = settle_counts(sorted(merged, key=lambda record: record.finished_ns))
-        marks_ns = find_marks(records, self._workload.concurrency, self._rounds, ramp=self._ramp)
+        marks_ns = find_marks(
+            records, self._clients, self._rounds, ramp=self._ramp, cuts_ns=self._cuts_ns
+        )
         window = (marks_ns[0], marks_ns[-1]) if len(marks_ns) > 1 else None
+        open_loop = self._clients is None
+        held = held_back(records, self._workload.concurrency) if open_loop else frozenset()
         return LoadOutcome(
             records=records,
             marks_ns=marks_ns,
-            audit=combine([one.audit(window) for one in heard]),
+            audit=combine([one.audit(window, held) for one in heard]),
             faults=tuple(fault for one in heard for fault in one.faults),
         )
+
+    @property
+    def _clients(self) -> int | None:
+        """Who has requests of its own: the clients of a closed loop; none of an open one."""
+        return self._workload.concurrency if self._workload.arrivals is None else None
 
     @property
     def _workers(self) -> Fleet:
@@ -159,11 +198,13 @@ class ClosedLoop:
             ramp=self._ramp,
             deadline_s=self._deadline_s,
             stall_s=self._stall_s,
-            requests=plan_requests(self._workload, self._prompts, self._dialect.serialise),
+            requests=plan_requests(
+                self._workload, self._schedule, self._prompts, self._dialect.serialise
+            ),
+            due_ns=self._schedule.due_ns,
+            turns=self._workload.turns,
+            think_ns=round(self._workload.think_s * 1e9),
         )
-
-    def _wait_for(self, completed: int) -> None:
-        self._workers.wait_until(lambda: self._tell() >= completed)
 
     def _tell(self) -> int:
         completed = self.completed
@@ -174,15 +215,16 @@ class ClosedLoop:
         return completed
 
     def _read_back(self) -> list[_Heard]:
-        expected = output_lengths(self._workload, len(self._prompts))
+        schedule, mixed = self._schedule, not self._workload.uniform
         heard = {id(worker): _Heard(worker) for worker in self._workers.workers}
         for worker, frame in self._workers.frames():
             match frame:
                 case Exchange():
                     if self._on_exchange is not None:
                         self._on_exchange(frame)
-                    record = parse_exchange(frame, expected[frame.index], self._dialect.read)
-                    heard[id(worker)].records.append(record)
+                    record = parse_exchange(frame, schedule.osl[frame.index], self._dialect.read)
+                    described = schedule.describe(record) if mixed else record
+                    heard[id(worker)].records.append(described)
                 case Beats():
                     heard[id(worker)].beats.extend(frame.beats)
                 case End():
@@ -199,9 +241,9 @@ class _Heard:
         self.faults: list[str] = []
         self._worker = worker
 
-    def audit(self, bounds_ns: tuple[int, int] | None) -> ClientAudit:
+    def audit(self, bounds_ns: tuple[int, int] | None, held: frozenset[int]) -> ClientAudit:
         return replace(
-            audit_client(self.records, self.beats, bounds_ns),
+            audit_client(self.records, self.beats, bounds_ns, held=held),
             host=self._worker.host,
             clock_uncertainty_s=self._worker.clock_uncertainty_s,
         )

@@ -89,7 +89,7 @@ class _Link:
 
 
 class _Client:
-    """One closed-loop client: its stream and the request it is waiting for."""
+    """One client: its stream and the request it is waiting for."""
 
     def __init__(self, loop: _Loop, number: int) -> None:
         self._loop = loop
@@ -106,10 +106,16 @@ class _Client:
         self.link = link
         self._stream = link.connection.open(self._deliver, self._ended)
 
-    def begin(self, due_ns: int) -> None:
-        """Send the next request, unless the load is over."""
-        exchange = self._exchange = self._clients.draw(self._number, due_ns)
-        if exchange is None or (self.link is None and not self._loop.attach(self)):
+    def begin(self, free_ns: int) -> None:
+        """Send the next request, unless it is to wait or the load is over."""
+        exchange = self._clients.draw(self._number, free_ns)
+        if exchange is not None:
+            self.send(exchange)
+
+    def send(self, exchange: Exchange) -> None:
+        """Send a request on the stream, or on a new one if that has ended."""
+        self._exchange = exchange
+        if self.link is None and not self._loop.attach(self):
             return
         assert self.link is not None  # noqa: S101 - it was there, or has just been attached
         exchange.sent_ns = perf_counter_ns()
@@ -200,7 +206,12 @@ class _Loop:
         """Turn until the load is over."""
         self._epoll.register(self._stdin, select.EPOLLIN)
         while not self.clients.stopped:
-            timeout_s = (self._heartbeat.due_ns - perf_counter_ns()) / 1e9
+            if self.clients.next_due_ns < self._heartbeat.due_ns:
+                self._await_due()
+                self._send_due()
+                timeout_s = 0.0
+            else:
+                timeout_s = (self._heartbeat.due_ns - perf_counter_ns()) / 1e9
             self._turn(max(0.0, timeout_s))
             if perf_counter_ns() >= self._heartbeat.due_ns:
                 self._heartbeat.beat()
@@ -212,12 +223,34 @@ class _Loop:
                 " arrival stamps cannot be trusted"
             )
 
+    def _await_due(self) -> None:
+        """Wait for the time of the next request, or for news from a socket.
+
+        epoll counts in whole milliseconds; select, which can watch an epoll, in microseconds.
+        """
+        timeout_s = (self.clients.next_due_ns - perf_counter_ns()) / 1e9
+        if timeout_s > 0:
+            select.select((self._epoll,), (), (), timeout_s)
+
+    def _send_due(self) -> None:
+        while (exchange := self.clients.due(perf_counter_ns())) is not None:
+            self._all[exchange.client].send(exchange)
+        self._write_dirty()
+
+    def _gather(self) -> bool:
+        """Let packets gather since the last read; what is due meanwhile does not wait for them."""
+        until_ns = self._read_ns + GATHER_NS
+        gathered = False
+        while (now_ns := perf_counter_ns()) < until_ns:
+            gathered = True
+            sleep(max(0, min(until_ns, self.clients.next_due_ns) - now_ns) / 1e9)
+            self._send_due()
+        return gathered
+
     def _turn(self, timeout_s: float) -> None:
         events = self._epoll.poll(timeout_s)
         if events and self._started:
-            early_ns = self._read_ns + GATHER_NS - perf_counter_ns()
-            if early_ns > 0:
-                sleep(early_ns / 1e9)
+            if self._gather():
                 events = self._epoll.poll(0)
             self._read_ns = perf_counter_ns()
         for descriptor, _ in events:

@@ -75,8 +75,9 @@ def here(workers: int = 1) -> Crew:
 class Fleet:
     """The workers, as one: a context manager that connects all and leaves none behind."""
 
-    def __init__(self, workers: Sequence[Worker]) -> None:
+    def __init__(self, workers: Sequence[Worker], *, turns: int = 1) -> None:
         self.workers = workers
+        self._turns = turns
         self._stack = ExitStack()
 
     def __enter__(self) -> Self:
@@ -132,5 +133,5 @@ class Fleet:
         for number, worker in enumerate(self.workers):
             for frame in worker.frames():
                 if isinstance(frame, Exchange):
-                    renumber(frame, number, len(self.workers))
+                    renumber(frame, number, len(self.workers), turns=self._turns)
                 yield worker, frame

@@ -22,6 +22,7 @@ from perfgate.load.heartbeat import Heartbeat
 from perfgate.load.http2 import HALF_CLOSED
 from perfgate.load.spool import DRAIN, Ending, Exchange
 from perfgate.load.wire import CONNECT_S, RECONNECT_S, STREAM_METHOD, ending_of, unreachable
+from perfgate.traffic.pace import NEVER
 
 STREAMS_PER_CHANNEL = 32
 WATCH_S: Final = 0.1
@@ -50,12 +51,14 @@ def run(clients: Clients, heartbeat: Heartbeat, ready: Any) -> None:
 
 
 class _Loop:
-    """Closed-loop clients on one asyncio event loop."""
+    """The clients of a load on one asyncio event loop."""
 
     def __init__(self, clients: Clients, heartbeat: Heartbeat) -> None:
         self._clients = clients
         self._heartbeat = heartbeat
         self._streams: dict[int, Stream] = {}
+        self._waiting: dict[int, asyncio.Future[Exchange]] = {}
+        self._alarm: asyncio.TimerHandle | None = None
         self._start_ns = 0
         self._started = asyncio.Event()
         self._stopped = asyncio.Event()
@@ -98,12 +101,13 @@ class _Loop:
         )
 
     async def _client(self, client: int) -> None:
-        """Send, receive to the end, send again: always one request in flight."""
-        due_ns = self._start_ns
-        while (exchange := self._clients.draw(client, due_ns)) is not None:
+        """Send, receive to the end, send again, at once or when the next request is due."""
+        free_ns = self._start_ns
+        while not self._clients.stopped:
+            exchange = self._clients.draw(client, free_ns) or await self._wait(client)
             await self._converse(client, exchange)
             self._clients.settle(exchange)
-            due_ns = exchange.finished_ns
+            free_ns = exchange.finished_ns
             if exchange.ending is Ending.STOPPED:
                 return
             if exchange.ending is not Ending.FINAL:
@@ -112,6 +116,22 @@ class _Loop:
                     self._streams[client] = await self._receiver.open(client)
                 except LoadError as error:
                     self._clients.fail(str(error))
+
+    async def _wait(self, client: int) -> Exchange:
+        """What the client sends when something is due; never returns once the load is ending."""
+        self._waiting[client] = asyncio.get_running_loop().create_future()
+        self._send_due()
+        return await self._waiting[client]
+
+    def _send_due(self) -> None:
+        """Wake the clients whose requests are due, and see to it that the next one is woken."""
+        while (exchange := self._clients.due(perf_counter_ns())) is not None:
+            self._waiting[exchange.client].set_result(exchange)
+        if self._alarm is not None:
+            self._alarm.cancel()
+        if (due_ns := self._clients.next_due_ns) < NEVER:
+            delay_s = (due_ns - perf_counter_ns()) / 1e9
+            self._alarm = asyncio.get_running_loop().call_later(delay_s, self._send_due)
 
     async def _converse(self, client: int, exchange: Exchange) -> None:
         """Exchange one request's messages; never raises, the exchange says how it ended."""

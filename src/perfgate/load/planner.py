@@ -1,4 +1,4 @@
-"""What is sent: every request of a load, staggered and serialised before the clock starts."""
+"""What is sent: every request of a load, scheduled and serialised before the clock starts."""
 
 from __future__ import annotations
 
@@ -6,16 +6,29 @@ from collections.abc import Callable, Sequence
 
 from perfgate.errors import LoadError
 from perfgate.model import Sampling, Workload
+from perfgate.traffic.schedule import Schedule, first_request, positions_needed
 
 _RAMP_SLACK = 2  # what early finishers of the ramp go on with, and one spare
 _END_WAVES = 2  # in flight when the last round ends, and sent until the load is stopped
 
 
+def ramp_requests(workload: Workload, sampling: Sampling) -> int:
+    """Return how many requests end before the first round.
+
+    In a closed loop each client ends so many, in an open one all of them together.
+    """
+    if workload.arrivals is None:
+        return sampling.ramp
+    return sampling.ramp * sampling.round_requests
+
+
 def prompts_needed(workload: Workload, sampling: Sampling) -> int:
     """Return how many unique prompts a load uses up: ramp, rounds, and slack at the end."""
-    ramp = (sampling.ramp + _RAMP_SLACK) * workload.concurrency
-    rounds = sampling.rounds * sampling.round_requests
-    return ramp + rounds + _END_WAVES * workload.concurrency
+    rounds = sampling.most_rounds * sampling.round_requests
+    if workload.arrivals is not None:
+        return positions_needed(workload, ramp_requests(workload, sampling) + rounds)
+    waves = sampling.ramp + _RAMP_SLACK + _END_WAVES - 1  # one more is in flight
+    return positions_needed(workload, waves * workload.concurrency + rounds)
 
 
 def requests_planned(workload: Workload, prompts: int) -> int:
@@ -23,30 +36,26 @@ def requests_planned(workload: Workload, prompts: int) -> int:
 
     The inverse of `prompts_needed`, for the end of a progress bar.
     """
-    slack = (_RAMP_SLACK + _END_WAVES) * workload.concurrency
+    if workload.arrivals is not None:
+        return max(1, prompts - workload.concurrency)
+    waves = _RAMP_SLACK + _END_WAVES - 1
+    slack = positions_needed(workload, waves * workload.concurrency)
     return max(workload.concurrency, prompts - slack)
 
 
-def output_lengths(workload: Workload, requests: int) -> tuple[int, ...]:
-    """Return how many output tokens each request asks for.
-
-    All clients start at once. If their requests were equally long they would also end at once,
-    for ever. So client k's first request asks for a share (k + 1) / concurrency of the output
-    length: completions then spread evenly over one request latency, however long that is.
-    """
-    shares = range(1, min(workload.concurrency, requests) + 1)
-    firsts = (max(1, round(workload.osl * share / workload.concurrency)) for share in shares)
-    return (*firsts, *[workload.osl] * (requests - len(shares)))
-
-
 def plan_requests(
-    workload: Workload, prompts: Sequence[str], serialise: Callable[..., bytes]
+    workload: Workload,
+    schedule: Schedule,
+    prompts: Sequence[str],
+    serialise: Callable[..., bytes],
 ) -> list[bytes]:
-    """Serialise one request for each prompt, in order of use; see `Dialect.serialise`.
+    """Serialise the schedule's requests, each with its prompt, in order of use.
+
+    `serialise` is that of a `Dialect`.
 
     Raises LoadError if prompts are too few or not unique.
     """
-    if len(prompts) < workload.concurrency:
+    if len(prompts) < workload.concurrency and workload.arrivals is None:
         msg = f"{len(prompts)} prompts for {workload.concurrency} clients: each needs one at least"
         raise LoadError(msg)
     if len(set(prompts)) < len(prompts):
@@ -55,14 +64,9 @@ def plan_requests(
             " may answer them from its KV cache. Draw unique prompts."
         )
         raise LoadError(msg)
-    lengths = output_lengths(workload, len(prompts))
+    # Of the ramp's requests only: a tensor more with each token would load the server.
+    counted = {first_request(workload, client) for client in range(workload.concurrency)}
     return [
-        serialise(
-            index=index,
-            prompt=prompt,
-            output_tokens=length,
-            # Of the ramp's requests only: a tensor more with each token would load the server.
-            count_input=index < workload.concurrency,
-        )
-        for index, (prompt, length) in enumerate(zip(prompts, lengths, strict=True))
+        serialise(index=index, prompt=prompt, output_tokens=length, count_input=index in counted)
+        for index, (prompt, length) in enumerate(zip(prompts, schedule.osl, strict=True))
     ]

@@ -30,23 +30,34 @@ def workers_needed(
 
 
 def shard(plan: Plan, workers: int) -> tuple[Plan, ...]:
-    """Deal out clients and requests in turn: worker w gets w, w + workers, w + 2 workers, ...
+    """Deal out clients and conversations in turn: worker w gets w, w + workers, w + 2 workers, ...
 
-    Each then has its part of the staggered first requests and numbers what it has from 0: its i-th
-    client or request is number i x workers + w of the whole.
+    A request that stands alone is a conversation of one. Each worker then has its part of the
+    staggered first requests, of an open loop's times as well, and numbers what it has from 0: its
+    i-th client or conversation is number i x workers + w of the whole.
     """
+    if workers == 1:
+        return (plan,)
+    requests = range(len(plan.requests))
+    dealt = [
+        [number for number in requests if number // plan.turns % workers == worker]
+        for worker in range(workers)
+    ]
     return tuple(
         msgspec.structs.replace(
             plan,
             concurrency=len(range(worker, plan.concurrency, workers)),
-            requests=plan.requests[worker::workers],
+            requests=[plan.requests[number] for number in own],
+            due_ns=tuple(plan.due_ns[number] for number in own) if plan.due_ns else (),
+            numbers=tuple(range(worker, plan.concurrency, workers)),
         )
-        for worker in range(workers)
+        for worker, own in enumerate(dealt)
     )
 
 
-def renumber(exchange: Exchange, worker: int, workers: int) -> Exchange:
+def renumber(exchange: Exchange, worker: int, workers: int, *, turns: int = 1) -> Exchange:
     """Give an exchange of a worker's the numbers of the whole load."""
-    exchange.index = exchange.index * workers + worker
+    conversation, turn = divmod(exchange.index, turns)
+    exchange.index = (conversation * workers + worker) * turns + turn
     exchange.client = exchange.client * workers + worker
     return exchange

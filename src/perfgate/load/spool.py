@@ -36,9 +36,11 @@ class Receiver(StrEnum):
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
-    """All that the worker needs: `requests[i]` for i < concurrency is client i's first.
+    """All that the worker needs; `perfgate.traffic.pace` says who sends which request when.
 
-    The ramp is over when every client has ended `ramp` requests.
+    The ramp of a closed loop is over when every client has ended `ramp` requests. `due_ns` counts
+    from the start and makes the loop an open one. `numbers` are the clients' own in the whole load,
+    of which this may be a part; empty if it is the whole.
     """
 
     address: str
@@ -49,6 +51,10 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     deadline_s: float
     stall_s: float
     requests: list[bytes]
+    due_ns: tuple[int, ...] = ()
+    turns: int = 1
+    think_ns: int = 0
+    numbers: tuple[int, ...] = ()
 
 
 class Ending(IntEnum):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -15,7 +17,14 @@ from perfgate.measure.goodput import goodput
 from perfgate.measure.resources import resource_use, telemetry_notes
 from perfgate.measure.validity import Evidence, vetoes
 from perfgate.measure.window import Window, steady_window
-from perfgate.model import Distribution, LoadRun, Measurement, Policy
+from perfgate.model import (
+    Distribution,
+    LengthClass,
+    LoadRun,
+    Measurement,
+    PartMeasurement,
+    Policy,
+)
 
 DRIFT_NOTED = 0.02
 
@@ -29,6 +38,7 @@ def measure(run: LoadRun, policy: Policy, *, records: str = "") -> Measurement:
     """
     window = steady_window(run)
     bundled, gaps = metrics.bundles(window), _optional(window, metrics.ITL)
+    parts = measure_parts(window, run.point.workload.mix)
     return Measurement(
         point=run.point,
         fingerprint=run.fingerprint,
@@ -50,9 +60,47 @@ def measure(run: LoadRun, policy: Policy, *, records: str = "") -> Measurement:
         resources=resource_use(run.telemetry, window),
         attribution=attribute(run, window),
         vetoes=vetoes(Evidence(run, window, policy)),
-        notes=(*drift_notes(window), *telemetry_notes(run.telemetry)),
+        notes=(*part_notes(parts), *drift_notes(window), *telemetry_notes(run.telemetry)),
         records=records,
+        parts=parts,
     )
+
+
+def measure_parts(window: Window, mix: Sequence[LengthClass]) -> tuple[PartMeasurement, ...]:
+    """Measure the parts of a mix one by one: those that ended a request, if there are several."""
+    if len(mix) < 2:  # noqa: PLR2004 - the only part is the whole
+        return ()
+    alone = {
+        part.name: replace(
+            window, records=tuple(one for one in window.records if one.part == part.name)
+        )
+        for part in mix
+    }
+    return tuple(
+        PartMeasurement(
+            name=name,
+            requests=len(part.finished),
+            latency_s=_required(part, metrics.LATENCY, name),
+            ttft_s=_required(part, metrics.TTFT, name),
+            tpot_s=_optional(part, metrics.TPOT),
+            itl_s=_optional(part, metrics.ITL),
+        )
+        for name, part in alone.items()
+        if any(record.arrivals_ns for record in part.finished)
+    )
+
+
+def part_notes(parts: Sequence[PartMeasurement]) -> tuple[str, ...]:
+    """One sentence on each part of a mix: which requests wait, the short or the long ones."""
+    return tuple(
+        f"{part.name}: {part.requests} requests, P50 TTFT {part.ttft_s.p50:.3f} s, P50 latency"
+        f" {part.latency_s.p50:.2f} s" + _tail(part)
+        for part in parts
+    )
+
+
+def _tail(part: PartMeasurement) -> str:
+    return "" if part.ttft_s.p95 is None else f", P95 TTFT {part.ttft_s.p95:.3f} s"
 
 
 def round_throughputs(window: Window) -> tuple[float, ...]:

@@ -13,11 +13,18 @@ from dataclasses import dataclass
 import numpy as np
 
 from perfgate.measure.gpu_validity import gpu_vetoes
-from perfgate.measure.metrics import REQUEST_RATE, residence_s
+from perfgate.measure.metrics import REQUEST_RATE
+from perfgate.measure.queueing import littles_law as littles_law_of
+from perfgate.measure.queueing import shortfall
 from perfgate.measure.steady import steadiness
 from perfgate.measure.window import Window
 from perfgate.model import LoadRun, Policy, RequestStatus, Target, Veto
+from perfgate.traffic.backlog import held_back
 
+BACKLOG = "backlog"
+FOLLOW_FROM_BACKLOG = frozenset((BACKLOG, "littles-law", "no-steady-state"))
+"""Rules that a backlog breaks by itself."""
+MAX_SHORTFALL = 0.02
 MAX_LATE_SENDS = 0.02
 MIN_DELIVERY_S = 0.05
 
@@ -107,8 +114,8 @@ def requests_missing(evidence: Evidence) -> Veto | None:
     """The rounds hold fewer good requests than the point asks for."""
     sampling = evidence.run.point.sampling
     got, asked = len(evidence.window.finished), sampling.rounds * sampling.round_requests
-    if got >= asked:
-        return None
+    if got >= asked or sampling.round_seconds is not None:
+        return None  # where time ends a round, how many requests it holds is for nobody to say
     return Veto(rule="requests", message=f"{got} requests ended well in the window, not {asked}")
 
 
@@ -131,40 +138,69 @@ def output_lengths(evidence: Evidence) -> Veto | None:
 
 
 def input_lengths(evidence: Evidence) -> Veto | None:
-    """A prompt was not as long as the workload says, by the server's own count."""
+    """A prompt was not as long as it was planned, by the server's own count."""
     isl = evidence.run.point.workload.isl
+    counted = [record for record in evidence.run.records if record.input_tokens is not None]
     wrong = Counter(
-        record.input_tokens
-        for record in evidence.run.records
-        if record.input_tokens not in (None, isl)
+        (record.expected_input_tokens or isl, record.input_tokens)
+        for record in counted
+        if record.input_tokens != (record.expected_input_tokens or isl)
     )
     if not wrong:
         return None
-    length, count = wrong.most_common(1)[0]
+    (planned, length), count = wrong.most_common(1)[0]
     return Veto(
         rule="input-length",
-        message=f"{wrong.total()} prompts were not {isl} tokens long; {count} were {length}",
+        message=f"{wrong.total()} prompts were not as long as planned; {count} were {length} tokens"
+        f" instead of {planned}",
     )
 
 
 def littles_law(evidence: Evidence) -> Veto | None:
-    """Concurrency is not request rate x mean residence time (Little 1961).
+    """The number of requests in the system is not request rate x mean residence (Little 1961).
 
-    In a closed loop in steady state it must be; if not, clients idled, the window is not
-    steady, or stamps are wrong.
+    In steady state it must be; if not, clients idled, the window is not steady, or stamps are
+    wrong. In a closed loop the number is known: a client is in it with a request, or thinks.
     """
-    finished = evidence.window.finished
-    clients = evidence.run.point.workload.concurrency
-    mean_residence_s = sum(residence_s(record) for record in finished) / len(finished)
-    implied = REQUEST_RATE.of(evidence.window) * mean_residence_s
-    error = abs(clients - implied) / clients
-    if error <= evidence.policy.littles_law_margin:
+    window, load = evidence.window, evidence.run.point.workload
+    law = littles_law_of(window)
+    known, allowed = law.in_system, evidence.policy.littles_law_margin
+    if not load.uniform:
+        allowed += law.allowed
+    told = f"{known:.2f} were, on average"
+    if load.arrivals is None:
+        known = load.concurrency - REQUEST_RATE.of(window) * load.think_s
+        told = f"{load.concurrency} clients were running"
+    error = abs(known - law.implied) / known if known > 0 else float("inf")
+    if error <= allowed:
         return None
     return Veto(
         rule="littles-law",
-        message=f"request rate x mean residence = {implied:.2f} requests in flight, but"
-        f" {clients} clients were running: {error:.1%} apart, at most"
-        f" {evidence.policy.littles_law_margin:.1%} allowed",
+        message=f"request rate x mean residence = {law.implied:.2f} requests in flight, but"
+        f" {told}: {error:.1%} apart, at most {allowed:.1%} allowed",
+    )
+
+
+def backlog(evidence: Evidence) -> Veto | None:
+    """More requests arrived than the server ended: they wait ever longer, there is no latency."""
+    window, load = evidence.window, evidence.run.point.workload
+    if load.arrivals is None:
+        return None
+    rate = f"the server does not keep up with {load.arrivals.requests_per_s:g} requests/s"
+    inside = [record for record in window.records if record.due_ns <= window.end_ns]
+    if held := held_back(inside, load.concurrency):
+        return Veto(
+            rule=BACKLOG,
+            message=f"{rate}: {len(held)} requests waited until one of {load.concurrency} in flight"
+            " had ended. Lower the rate, or allow more concurrency if the server does keep up",
+        )
+    short = shortfall(window)
+    if short <= MAX_SHORTFALL:
+        return None
+    return Veto(
+        rule=BACKLOG,
+        message=f"{rate}: of those that arrived in the window {short:.1%} were left waiting in the"
+        f" end, at most {MAX_SHORTFALL:.0%} may be. Lower the rate",
     )
 
 
@@ -371,6 +407,7 @@ RULES = (
     requests_missing,
     output_lengths,
     input_lengths,
+    backlog,
     littles_law,
     client_cpu,
     client_lag,

@@ -85,6 +85,18 @@ class Goodput:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PartMeasurement:
+    """The requests of one part of a workload's mix, by themselves; fields as in Measurement."""
+
+    name: str
+    requests: int
+    latency_s: Distribution
+    ttft_s: Distribution
+    tpot_s: Distribution | None
+    itl_s: Distribution | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Measurement:
     """The numbers of one operating point over its steady window.
 
@@ -93,7 +105,8 @@ class Measurement:
     two are None where every request has a single token, so that there is no gap. Where messages
     bundle tokens, or nobody counted them one by one, the gaps between messages are `chunk_gap_s`,
     and there is no ITL. `goodput` is None where the point has no objective, `audit` where another
-    tool than ours drove the load.
+    tool than ours drove the load. `parts` take them apart where the
+    workload is a mix of several.
     """
 
     point: OperatingPoint
@@ -118,3 +131,4 @@ class Measurement:
     vetoes: tuple[Veto, ...] = ()
     notes: tuple[str, ...] = ()
     records: str = ""
+    parts: tuple[PartMeasurement, ...] = ()

@@ -34,8 +34,9 @@ class RequestRecord:
 
     `arrivals_ns[i]` is when the i-th response message with tokens came in and `tokens[i]` how many
     tokens it held, by the server's own count; not `counted`, the server told only their sum, which
-    is spread evenly. `due_ns` is when the request should have been sent
-    (for a closed loop: when the client's slot became free), `sent_ns` when it was.
+    is spread evenly. `due_ns` is when the request should have been sent (for a closed loop: when
+    the client's slot became free, and had thought), `sent_ns` when it was.
+    the part of its mix that the request belongs to.
     """
 
     index: int
@@ -51,6 +52,8 @@ class RequestRecord:
     expected_output_tokens: int
     error: str = ""
     server: ServerTimings | None = None
+    expected_input_tokens: int | None = None
+    part: str = ""
 
     @property
     def output_tokens(self) -> int:

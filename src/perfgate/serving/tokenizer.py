@@ -16,6 +16,7 @@ from pathlib import Path
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
 from perfgate.errors import UsageError
+from perfgate.model import SharedPrefix
 
 VOCAB_SIZE = 4096
 END_OF_TEXT = "<|endoftext|>"
@@ -55,19 +56,57 @@ def prompts(tokenizer: Tokenizer, *, isl: int, count: int, seed: int) -> list[st
     Raises UsageError if `isl` leaves no room beside the tokenizer's special tokens or there are
     not `count` prompts of that length.
     """
+    return draw_prompts(tokenizer, [isl] * count, seed=seed)
+
+
+def draw_prompts(
+    tokenizer: Tokenizer,
+    lengths: Sequence[int],
+    *,
+    seed: int,
+    turns: int = 1,
+    prefix: SharedPrefix | None = None,
+) -> list[str]:
+    """Different prompts, the i-th of exactly `lengths[i]` tokens.
+
+    Each `turns` of them are one conversation: all are beginnings of one text. With `prefix`, the
+    conversations' first prompts begin as those of their group do. Nothing else is shared: three
+    words at most are the same by chance.
+
+    Raises UsageError if a length leaves no room beside the tokenizer's special tokens, or there
+    are not so many different prompts.
+    """
     words = single_token_words(tokenizer)
-    length = isl - tokenizer.num_special_tokens_to_add(is_pair=False)
-    head = min(length, _HEAD)
-    if length < 1 or count > len(words) ** head:
-        rule = f"the tokenizer cannot form {count} different prompts of that many tokens"
-        raise UsageError("isl", isl, rule)
+    special = tokenizer.num_special_tokens_to_add(is_pair=False)
+    firsts = [length - special for length in lengths[::turns]]
+    shared = [prefix_tokens(first, prefix) for first in firsts]
+    head = min((first - k for first, k in zip(firsts, shared, strict=True)), default=_HEAD)
+    head = min(head, _HEAD)
+    if head < 1 or len(firsts) > len(words) ** head:
+        rule = f"the tokenizer cannot form {len(firsts)} different prompts of that many tokens"
+        raise UsageError("isl", min(lengths), rule)
     rng = random.Random(seed)  # noqa: S311 - reproducible prompts, not secrets
-    texts = [
-        "".join(_digits(number, words, head) + rng.choices(words, k=length - head))
-        for number in rng.sample(range(len(words) ** head), count)
-    ]
-    _require_length(tokenizer, texts, isl)
+    common = _prefixes(words, max(shared, default=0), seed, prefix)
+    texts: list[str] = []
+    for number, code in enumerate(rng.sample(range(len(words) ** head), len(firsts))):
+        asked = [length - special for length in lengths[number * turns : (number + 1) * turns]]
+        begun = common[number % len(common)][: shared[number]] + _digits(code, words, head)
+        text = begun + rng.choices(words, k=max(asked) - len(begun))
+        texts += ["".join(text[:length]) for length in asked]
+    _require_lengths(tokenizer, texts, lengths)
     return texts
+
+
+def prefix_tokens(length: int, prefix: SharedPrefix | None) -> int:
+    """How many of a prompt's tokens are its group's; one at least tells prompts apart."""
+    return min(round(prefix.share * length), length - 1) if prefix else 0
+
+
+def _prefixes(
+    words: Sequence[str], length: int, seed: int, prefix: SharedPrefix | None
+) -> list[list[str]]:
+    rng = random.Random(f"prefix {seed}")  # noqa: S311 - reproducible prompts, not secrets
+    return [rng.choices(words, k=length) for _ in range(prefix.groups if prefix else 1)]
 
 
 def single_token_words(tokenizer: Tokenizer) -> tuple[str, ...]:
@@ -95,11 +134,12 @@ def _digits(number: int, words: Sequence[str], places: int) -> list[str]:
     return digits
 
 
-def _require_length(tokenizer: Tokenizer, texts: list[str], isl: int) -> None:
-    for text, encoding in zip(texts, tokenizer.encode_batch_fast(texts), strict=True):
-        if len(encoding) != isl:
+def _require_lengths(tokenizer: Tokenizer, texts: list[str], lengths: Sequence[int]) -> None:
+    encoded = tokenizer.encode_batch_fast(texts)
+    for text, encoding, length in zip(texts, encoded, lengths, strict=True):
+        if len(encoding) != length:
             rule = f"this tokenizer makes {len(encoding)} tokens of {text[:40]!r}..."
-            raise UsageError("isl", isl, rule)
+            raise UsageError("isl", length, rule)
 
 
 def _corpus() -> list[str]:

@@ -1,8 +1,8 @@
-"""The simulated engine in virtual time: a closed loop of clients, as fast as Python computes."""
+"""The simulated engine in virtual time: a load of any shape, as fast as Python computes."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -20,6 +20,9 @@ from perfgate.sim.cost import cost_model
 from perfgate.sim.loop import EngineLoop, StepCost
 from perfgate.sim.scheduler import Scheduler
 from perfgate.sim.steps import Emission, SchedulerStats, SimRequest
+from perfgate.traffic.pace import NEVER, Turn, pace_of
+from perfgate.traffic.schedule import Schedule, plan_schedule, positions_needed
+from perfgate.traffic.trace import TraceRow
 
 Watch = Callable[[int, SchedulerStats], None]
 """Told the time and the scheduler's state while an iteration runs."""
@@ -27,6 +30,7 @@ Watch = Callable[[int, SchedulerStats], None]
 TURNAROUND_S = 0.005
 """Time the client and Triton take between a request's end and the next one's arrival."""
 
+_WARM_UP = 4  # of an open loop: one request in so many
 LEAST_FOR_P95 = 60
 """Requests below which no P95 is stated."""
 
@@ -35,8 +39,9 @@ LEAST_FOR_P95 = 60
 class VirtualRun:
     """Records of a virtual run, in the order in which the requests were sent.
 
-    From `steady_ns` on every client is past its first, shortened request. `end_ns` is when the
-    run was stopped; requests in flight then are recorded as unfinished.
+    From `steady_ns` on every client of a closed loop is past its first, shortened request; an open
+    loop is steady when a quarter of the requests have ended. `end_ns` is when the run was stopped;
+    requests in flight then are recorded as unfinished.
     """
 
     records: tuple[RequestRecord, ...]
@@ -65,12 +70,13 @@ def simulate(
     requests: int,
     turnaround_s: float = TURNAROUND_S,
     watch: Watch | None = None,
+    trace: Sequence[TraceRow] = (),
 ) -> VirtualRun:
-    """Run a closed loop in virtual time until `requests` requests have ended.
+    """Run a load in virtual time until `requests` requests have ended.
 
-    `turnaround_s` passes between a request's end and the arrival of the next one of its slot: the
-    client's and Triton's share. All slots start at 0; the first request of slot k asks for
-    (k + 1) / concurrency of the tokens, so that the slots end evenly spread.
+    `turnaround_s` passes between the sending of a request and its arrival in the engine: the
+    client's and Triton's share. Schedule and pace are those of a real load; `trace` holds the rows
+    of a replay.
     """
     scheduler = Scheduler(engine, serving, vocab_size=profile.require_simulation().model.vocab)
     return run_closed_loop(
@@ -80,6 +86,7 @@ def simulate(
         requests=requests,
         turnaround_s=turnaround_s,
         watch=watch,
+        trace=trace,
     )
 
 
@@ -91,19 +98,31 @@ def run_closed_loop(
     requests: int,
     turnaround_s: float,
     watch: Watch | None = None,
+    trace: Sequence[TraceRow] = (),
 ) -> VirtualRun:
     """Do what `simulate` says with any cost of an iteration."""
-    if requests <= workload.concurrency:
+    if workload.arrivals is None and requests <= workload.concurrency:
         rule = f"it must exceed the {workload.concurrency} shortened ones that fill the engine"
         raise UsageError("requests", requests, rule)
     loop = EngineLoop(scheduler, cost)
-    clients = _Clients(loop, workload, round(turnaround_s * 1e9))
+    # As many more as there are clients: several requests may end with the last one.
+    needed = positions_needed(workload, requests + workload.concurrency)
+    if workload.trace is not None:
+        needed = max(requests, min(needed, workload.trace.requests))
+    schedule = plan_schedule(workload, needed, trace)
+    warm_up = workload.concurrency if workload.arrivals is None else -(-requests // _WARM_UP)
+    clients = _Clients(loop, workload, schedule, round(turnaround_s * 1e9), warm_up)
     now = 0
     while clients.ended < requests:
-        now = _deadline(loop)
-        if watch is not None:
-            watch(now, scheduler.stats())
-        clients.receive(loop.finish(), now)
+        deadline = loop.begin()
+        if deadline is None:
+            clients.send_due(clients.next_due_ns)
+        else:
+            now = deadline
+            if watch is not None:
+                watch(now, scheduler.stats())
+            clients.send_due(now)
+            clients.receive(loop.finish(), now)
     return VirtualRun(
         records=clients.records(now),
         steady_ns=clients.steady_ns,
@@ -122,7 +141,7 @@ def steady_state(run: VirtualRun) -> SteadyState:
     if not window:
         msg = "no request was sent and ended in the steady window: ask for more requests"
         raise NoSamplesError(msg)
-    latency_s = [(record.finished_ns - record.sent_ns) / 1e9 for record in window]
+    latency_s = [(record.finished_ns - record.due_ns) / 1e9 for record in window]
     tokens = sum(_tokens_since(record, run.steady_ns) for record in run.records)
     enough = len(window) >= LEAST_FOR_P95
     return SteadyState(
@@ -140,45 +159,64 @@ def _tokens_since(record: RequestRecord, start_ns: int) -> int:
     return sum(tokens for arrival_ns, tokens in pairs if arrival_ns > start_ns)
 
 
-def _deadline(loop: EngineLoop) -> int:
-    deadline = loop.begin()
-    if deadline is None:
-        msg = "the closed loop fell idle, though every slot has a request"
-        raise RuntimeError(msg)
-    return deadline
-
-
 @dataclass(slots=True)
 class _Flight:
     """A request between its sending and its end."""
 
-    index: int
-    slot: int
+    turn: Turn
     sent_ns: int
-    tokens: int
     arrivals_ns: list[int] = field(default_factory=list)
     counts: list[int] = field(default_factory=list)
 
 
 class _Clients:
-    """The closed loop's slots: each sends its next request as soon as the last one ended."""
+    """The load's clients: each sends as its pace says, and notes what comes back."""
 
-    def __init__(self, loop: EngineLoop, workload: Workload, turnaround_ns: int) -> None:
+    def __init__(
+        self,
+        loop: EngineLoop,
+        workload: Workload,
+        schedule: Schedule,
+        turnaround_ns: int,
+        warm_up: int,
+    ) -> None:
         self._loop = loop
         self._workload = workload
+        self._schedule = schedule
         self._turnaround_ns = turnaround_ns
+        self._pace = pace_of(
+            workload.concurrency,
+            len(schedule.isl),
+            schedule.due_ns,
+            turns=workload.turns,
+            think_ns=round(workload.think_s * 1e9),
+        )
         self._flights: dict[int, _Flight] = {}
         self._records: list[RequestRecord] = []
-        self._sent = 0
-        self._starting = workload.concurrency
+        self._warm_up = warm_up
+        self._begun: set[int] = set()
         self.steady_ns = 0
-        for slot in range(workload.concurrency):
-            self._send(slot, 0, first_length(slot, workload))
+        for client in range(workload.concurrency):
+            self._free(client, 0)
 
     @property
     def ended(self) -> int:
         """Requests that have ended."""
         return len(self._records)
+
+    @property
+    def next_due_ns(self) -> int:
+        """When something is due next; RuntimeError if nothing ever is, though more should end."""
+        if self._pace.next_due_ns == NEVER:
+            msg = "the load fell idle before its requests had ended"
+            raise RuntimeError(msg)
+        return self._pace.next_due_ns
+
+    def send_due(self, until_ns: int) -> None:
+        """Send what is due until then, each request at its time."""
+        while (due_ns := self._pace.next_due_ns) <= until_ns:
+            if (turn := self._pace.due(due_ns)) is not None:
+                self._send(turn, due_ns)
 
     def receive(self, emissions: list[Emission], now_ns: int) -> None:
         """Note the tokens of one iteration and send the next requests."""
@@ -199,42 +237,43 @@ class _Clients:
 
     def _end(self, flight: _Flight, now_ns: int) -> None:
         self._records.append(self._record(flight, now_ns, RequestStatus.OK))
-        del self._flights[flight.index]
-        if flight.index < self._workload.concurrency:
-            self._starting -= 1
-            if not self._starting:
+        del self._flights[flight.turn.request]
+        if len(self._begun) < self._warm_up:
+            # In a closed loop every client's first, in an open one the first to end.
+            own = self._workload.arrivals is None
+            self._begun.add(flight.turn.client if own else flight.turn.request)
+            if len(self._begun) == self._warm_up:
                 self.steady_ns = now_ns
-        self._send(flight.slot, now_ns, self._workload.osl)
+        self._free(flight.turn.client, now_ns)
 
-    def _send(self, slot: int, now_ns: int, tokens: int) -> None:
-        index = self._sent
-        self._sent += 1
-        self._flights[index] = _Flight(index=index, slot=slot, sent_ns=now_ns, tokens=tokens)
+    def _free(self, client: int, now_ns: int) -> None:
+        if (turn := self._pace.free(client, now_ns)) is not None:
+            self._send(turn, now_ns)
+
+    def _send(self, turn: Turn, now_ns: int) -> None:
+        self._flights[turn.request] = _Flight(turn=turn, sent_ns=now_ns)
         request = SimRequest(
-            id=index,
-            prompt_tokens=self._workload.isl,
-            max_tokens=tokens,
-            seed=self._workload.seed + index,
+            id=turn.request,
+            prompt_tokens=self._schedule.isl[turn.request],
+            max_tokens=self._schedule.osl[turn.request],
+            seed=self._workload.seed + turn.request,
         )
         self._loop.submit(request, at_ns=now_ns + self._turnaround_ns)
 
     def _record(self, flight: _Flight, now_ns: int, status: RequestStatus) -> RequestRecord:
         ended = status is RequestStatus.OK
-        return RequestRecord(
-            index=flight.index,
-            client=flight.slot,
-            due_ns=flight.sent_ns,
+        position = flight.turn.request
+        record = RequestRecord(
+            index=position,
+            client=flight.turn.client,
+            due_ns=flight.turn.due_ns,
             sent_ns=flight.sent_ns,
             finished_ns=now_ns,
             status=status,
             arrivals_ns=tuple(flight.arrivals_ns),
             tokens=tuple(flight.counts),
-            input_tokens=self._workload.isl,
-            expected_output_tokens=flight.tokens,
-            server=self._loop.timings(flight.index) if ended else None,
+            input_tokens=self._schedule.isl[position],
+            expected_output_tokens=self._schedule.osl[position],
+            server=self._loop.timings(position) if ended else None,
         )
-
-
-def first_length(slot: int, workload: Workload) -> int:
-    """Tokens the first request of slot `slot` (from 0) asks for, so that slots end in turn."""
-    return max(1, round(workload.osl * (slot + 1) / workload.concurrency))
+        return record if self._workload.uniform else self._schedule.describe(record)

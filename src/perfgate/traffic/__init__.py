@@ -2,5 +2,6 @@
 
 schedule  every request of a load: prompt and output tokens, and when it is due
 pace      who sends what next while a load runs
+backlog   which requests had to wait for a client to be free
 trace     recorded traces, line by line
 """

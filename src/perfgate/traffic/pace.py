@@ -26,14 +26,24 @@ class ClosedPace:
     """A closed loop: each client sends as soon as it is free, or after thinking.
 
     Request `k * turns + k % turns` is client k's first; it goes on to the end of that conversation
-    of `turns` requests, then takes the next one that nobody has begun.
+    of `turns` requests, then takes the next one that nobody has begun. `numbers` are the clients'
+    own in a whole load of which these are a part: they tell at which turn each begins.
     """
 
-    def __init__(self, clients: int, requests: int, *, turns: int = 1, think_ns: int = 0) -> None:
+    def __init__(
+        self,
+        clients: int,
+        requests: int,
+        *,
+        turns: int = 1,
+        think_ns: int = 0,
+        numbers: Sequence[int] = (),
+    ) -> None:
         self.exhausted = False
         self._requests = requests
         self._turns = turns
         self._think_ns = think_ns
+        self._numbers = numbers or range(clients)
         self._last: dict[int, int] = {}
         self._next = clients * turns
         self._thinking: list[tuple[int, int, int]] = []
@@ -66,7 +76,7 @@ class ClosedPace:
     def _following(self, client: int) -> int:
         last = self._last.get(client)
         if last is None:
-            return client * self._turns + client % self._turns
+            return client * self._turns + self._numbers[client] % self._turns
         if (last + 1) % self._turns:
             return last + 1
         index, self._next = self._next, self._next + self._turns
@@ -121,9 +131,15 @@ Pace = ClosedPace | OpenPace
 
 
 def pace_of(
-    clients: int, requests: int, due_ns: Sequence[int], *, turns: int = 1, think_ns: int = 0
+    clients: int,
+    requests: int,
+    due_ns: Sequence[int],
+    *,
+    turns: int = 1,
+    think_ns: int = 0,
+    numbers: Sequence[int] = (),
 ) -> Pace:
     """The pace of a load: open if its requests are due at times of their own."""
     if due_ns:
         return OpenPace(due_ns)
-    return ClosedPace(clients, requests, turns=turns, think_ns=think_ns)
+    return ClosedPace(clients, requests, turns=turns, think_ns=think_ns, numbers=numbers)

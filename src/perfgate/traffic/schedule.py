@@ -8,14 +8,21 @@ go through inverse distribution functions: the one primitive that is drawn is th
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtri
 
 from perfgate.errors import UsageError
-from perfgate.model import ArrivalProcess, Arrivals, Length, LengthLaw, Workload
+from perfgate.model import (
+    ArrivalProcess,
+    Arrivals,
+    Length,
+    LengthLaw,
+    RequestRecord,
+    Workload,
+)
 from perfgate.traffic.trace import TraceRow
 
 Array = NDArray[np.float64]
@@ -28,14 +35,20 @@ _PICK, _INPUT, _OUTPUT, _GAP = range(4)
 class Schedule:
     """The requests of a load in order of use, one position each.
 
-    `due_ns` counts from the start and is empty in a closed loop. `parts` says which part of the
-    workload's mix each belongs to, and is empty where there is none.
+    `due_ns` counts from the start and is empty in a closed loop. `parts` names the part of the
+    workload's mix that each belongs to, and is empty where there is none.
     """
 
     isl: tuple[int, ...]
     osl: tuple[int, ...]
     due_ns: tuple[int, ...] = ()
-    parts: tuple[int, ...] = ()
+    parts: tuple[str, ...] = ()
+
+    def describe(self, record: RequestRecord) -> RequestRecord:
+        """The record with what was planned for it, where requests are not all alike."""
+        position = record.index
+        part = self.parts[position] if self.parts else ""
+        return replace(record, expected_input_tokens=self.isl[position], part=part)
 
 
 def plan_schedule(load: Workload, requests: int, trace: Sequence[TraceRow] = ()) -> Schedule:
@@ -52,7 +65,7 @@ def plan_schedule(load: Workload, requests: int, trace: Sequence[TraceRow] = ())
         isl=tuple(isl.tolist()),
         osl=tuple(osl.tolist()) if due_ns else _staggered(load, osl.tolist()),
         due_ns=due_ns,
-        parts=tuple(picks.tolist()) if load.mix else (),
+        parts=tuple(load.mix[pick].name for pick in picks) if load.mix else (),
     )
 
 
@@ -63,6 +76,14 @@ def first_request(load: Workload, client: int) -> int:
     flight together from the start.
     """
     return client * load.turns + client % load.turns
+
+
+def positions_needed(load: Workload, requests: int) -> int:
+    """How long a schedule must be for so many requests to end while all clients go on sending."""
+    if load.sessions is None:
+        return requests + load.concurrency
+    # Each client skips the turns before its first and may be left in mid-conversation.
+    return (-(-requests // load.turns) + 2 * load.concurrency) * load.turns
 
 
 def _staggered(load: Workload, osl: list[int]) -> tuple[int, ...]:
