@@ -19,7 +19,7 @@ from perfgate.errors import LoadError, PerfGateError, ServerError, UsageError
 from perfgate.gpus import VISIBLE, claim, list_gpus, visible
 from perfgate.load.closed_loop import ClosedLoop, LoadOutcome
 from perfgate.load.fleet import Crew, here
-from perfgate.load.planner import prompts_needed, ramp_requests
+from perfgate.load.planner import prompts_needed
 from perfgate.load.shards import CPU_S_PER_TOKEN, workers_needed
 from perfgate.measure.measure import measure
 from perfgate.measure.stopping import goes_on
@@ -45,7 +45,7 @@ from perfgate.serving.remote import discover
 from perfgate.serving.tokenizer import draw_prompts
 from perfgate.setting import ENGINES, Setting
 from perfgate.targets import HARDWARE_TARGETS
-from perfgate.traffic.schedule import plan_schedule
+from perfgate.traffic.schedule import plan_schedule, ramp_requests
 from perfgate.workload_form import trace_rows
 
 DRAIN_S = 120.0

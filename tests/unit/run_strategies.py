@@ -6,8 +6,8 @@ from dataclasses import replace
 
 from hypothesis import strategies as st
 
-from perfgate.load.audit import find_marks
 from perfgate.model import RequestRecord, RequestStatus, Sampling, ServerTimings
+from perfgate.traffic.rounds import find_marks
 from perfgate.traffic.schedule import plan_schedule
 from tests.unit.factories import a_load_run, a_point
 

@@ -8,9 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from perfgate.load.audit import audit_client, combine, find_marks
+from perfgate.load.audit import audit_client, combine
 from perfgate.load.spool import Beat
 from perfgate.model import RequestStatus
+from perfgate.traffic.rounds import find_marks
 from tests.unit.factories import a_record, an_audit
 
 pytestmark = pytest.mark.unit
@@ -136,3 +137,27 @@ def test_several_workers_are_summed_up_by_counts_and_by_the_worst():
     assert (both.lag_p99_s, both.wait_share, both.stolen_share) == (0.02, 0.2, 0.05)
     assert combine([calm]) == calm
     assert combine([replace(calm, host="node-2")]).workers[0].host == "node-2"
+
+
+def test_an_open_loop_s_ramp_is_so_many_requests():
+    """Whoever sent them: after three ends the first round begins."""
+    records = ended(10, 20, 30, 40, 50, 60, 70)
+
+    assert find_marks(records, None, [2, 2], ramp=3) == (30, 50, 70)
+    assert find_marks(records, None, [2], ramp=8) == ()
+
+
+def test_a_round_ends_when_its_time_is_up():
+    """The next one counts from there."""
+    records = ended(10, 20, 30, 40, 50, 60, 70)
+
+    assert find_marks(records, None, [9, 2], ramp=1, cuts_ns={0: 35}) == (10, 35, 50)
+
+
+def test_what_ends_together_is_of_one_round():
+    """A round holds the requests asked for, though others ended in the packet of its first mark."""
+    records = ended(10, 20, 20, 20, 30, 40)
+    marks = find_marks(records, 2, [2])
+
+    assert marks == (20, 40)
+    assert sum(marks[0] < record.finished_ns <= marks[1] for record in records) == 2

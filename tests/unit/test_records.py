@@ -115,7 +115,7 @@ def test_a_lost_footer_is_found(stored):
 def test_another_version_says_what_to_do(stored, version, advice):
     """An older or newer form is refused with the way out."""
     stamp = f'"schema_version":{version}'.encode()
-    rewrite(stored, lambda lines: [lines[0].replace(b'"schema_version":3', stamp), *lines[1:]])
+    rewrite(stored, lambda lines: [lines[0].replace(b'"schema_version":4', stamp), *lines[1:]])
 
     with pytest.raises(RecordsError, match=advice):
         read_run(stored)
@@ -129,7 +129,7 @@ def test_a_run_without_telemetry_is_still_read(tmp_path):
     run = a_load_run([], marks_ns=(1, 2), point=a_point(claim=a_claim()))
     path = write_run(tmp_path, run)
     header, footer = gzip.decompress(path.read_bytes()).splitlines()
-    old = header.replace(b'"schema_version":3', b'"schema_version":1')
+    old = header.replace(b'"schema_version":4', b'"schema_version":1')
     old = old.replace(b',"telemetry":null', b"").replace(b'"hardware":"gb10",', b"")
     digest = hashlib.sha256(old + b"\n").hexdigest().encode()
     footer = re.sub(rb'"sha256":"\w+"', b'"sha256":"%s"' % digest, footer)

@@ -45,10 +45,12 @@ from perfgate.setting import (
     profile_of,
 )
 from perfgate.sim.fit import fit
+from perfgate.sim.loads import loads_text, measure_virtually
 from perfgate.sim.report import report_text, simulation_report
 from perfgate.suite import POINTS_FILE, Suite, find_root, load_suite
 from perfgate.targets import HARDWARE_TARGETS, look, named_target
 from perfgate.trtllm import load_trtllm, runs_in_container
+from perfgate.workload_form import trace_rows
 
 EXIT_USAGE = 2
 EXIT_INVALID = 4
@@ -88,6 +90,10 @@ def main() -> NoReturn:
 
 @app.command(epilog="Example: perfgate simulate --hardware gb10")
 def simulate(
+    points: Annotated[
+        list[str] | None,
+        typer.Argument(help="Points to put under their own load (default: the reference points)."),
+    ] = None,
     *,
     hardware: HardwareName = DEFAULT_HARDWARE,
     refit: Annotated[
@@ -95,11 +101,21 @@ def simulate(
     ] = False,
     json: AsJson = False,
 ) -> None:
-    """Simulate the reference points and the sweep in virtual time; print the residuals."""
+    """Simulate points in virtual time: the given ones, or reference points and the sweep."""
     suite = _suite()
     profile = load_profile(suite.root / HARDWARE / f"{hardware}.toml")
     if refit:
         profile = fit(profile, suite.points)
+    if points:
+        measured = [
+            measure_virtually(
+                point, profile, suite.policy, trace=trace_rows(point.workload, suite.root)
+            )
+            for point in map(suite.point, points)
+        ]
+        told_loads = codec.to_pretty_json(measured) if json else loads_text(profile.name, measured)
+        typer.echo(told_loads, nl=False)
+        return
     report = simulation_report(profile, suite.points)
     typer.echo(codec.to_pretty_json(report) if json else report_text(report), nl=False)
 

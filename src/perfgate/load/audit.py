@@ -1,63 +1,14 @@
-"""What a load's records and heartbeats say of its rounds and of the client's own failings."""
+"""What a load's records and heartbeats say of the client's own failings."""
 
 from __future__ import annotations
 
-from bisect import bisect_right
-from collections import Counter
-from collections.abc import Mapping, Sequence
-from types import MappingProxyType
+from collections.abc import Sequence
 
 import numpy as np
 
 from perfgate.load.spool import Beat
-from perfgate.model import ClientAudit, RequestRecord, RequestStatus
+from perfgate.model import ClientAudit, RequestRecord
 from perfgate.traffic.backlog import LATE_SEND_NS
-
-
-def find_marks(
-    records: Sequence[RequestRecord],
-    clients: int | None,
-    rounds: Sequence[int],
-    *,
-    ramp: int = 1,
-    cuts_ns: Mapping[int, int] = MappingProxyType({}),
-) -> tuple[int, ...]:
-    """Return the bounds of the rounds, as many as the records reach.
-
-    Mark 0 is when the last of the `clients` clients has ended `ramp` requests; in an open loop,
-    which has none of its own, when `ramp` requests have ended. Round i of `rounds[i]` requests ends
-    with the last of them to end after that, or at `cuts_ns[i]` when its time was up.
-    """
-    ended = sorted(
-        (record for record in records if record.status is not RequestStatus.UNFINISHED),
-        key=lambda record: record.finished_ns,
-    )
-    ends_ns = [record.finished_ns for record in ended]
-    position = _ramp_end(ended, clients, ramp)
-    marks_ns = ends_ns[position : position + 1]
-    for number, requests in enumerate(rounds):
-        position += requests
-        if number in cuts_ns:
-            marks_ns.append(cuts_ns[number])
-            position = bisect_right(ends_ns, cuts_ns[number]) - 1
-        elif position < len(ended):
-            marks_ns.append(ends_ns[position])
-        else:
-            break
-    return tuple(marks_ns)
-
-
-def _ramp_end(ended: Sequence[RequestRecord], clients: int | None, ramp: int) -> int:
-    """The position of the request that ends the ramp; beyond all if it was not reached."""
-    if clients is None:
-        return ramp - 1
-    counts: Counter[int] = Counter()
-    ramped: list[int] = []
-    for position, record in enumerate(ended):
-        counts[record.client] += 1
-        if counts[record.client] == ramp:
-            ramped.append(position)
-    return ramped[-1] if len(ramped) >= clients else len(ended)
 
 
 def audit_client(

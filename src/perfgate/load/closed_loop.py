@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Self
 
 from perfgate.errors import LoadError, UsageError
-from perfgate.load.audit import audit_client, combine, find_marks
+from perfgate.load.audit import audit_client, combine
 from perfgate.load.control import Cell
 from perfgate.load.dialects import Dialect, learn_dialect
 from perfgate.load.fleet import Crew, Fleet, Worker, here
@@ -24,6 +24,7 @@ from perfgate.load.spool import Beat, Beats, End, Exchange, Plan, Receiver
 from perfgate.model import ClientAudit, Protocol, RequestRecord, Server, Workload
 from perfgate.traffic.backlog import held_back
 from perfgate.traffic.pace import NEVER
+from perfgate.traffic.rounds import find_marks
 from perfgate.traffic.schedule import Schedule, plan_schedule
 
 __all__ = ["ClosedLoop", "LoadOutcome", "prompts_needed"]

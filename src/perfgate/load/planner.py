@@ -6,20 +6,15 @@ from collections.abc import Callable, Sequence
 
 from perfgate.errors import LoadError
 from perfgate.model import Sampling, Workload
-from perfgate.traffic.schedule import Schedule, first_request, positions_needed
+from perfgate.traffic.schedule import (
+    Schedule,
+    first_request,
+    positions_needed,
+    ramp_requests,
+)
 
 _RAMP_SLACK = 2  # what early finishers of the ramp go on with, and one spare
 _END_WAVES = 2  # in flight when the last round ends, and sent until the load is stopped
-
-
-def ramp_requests(workload: Workload, sampling: Sampling) -> int:
-    """Return how many requests end before the first round.
-
-    In a closed loop each client ends so many, in an open one all of them together.
-    """
-    if workload.arrivals is None:
-        return sampling.ramp
-    return sampling.ramp * sampling.round_requests
 
 
 def prompts_needed(workload: Workload, sampling: Sampling) -> int:

@@ -2,6 +2,7 @@
 
 schedule  every request of a load: prompt and output tokens, and when it is due
 pace      who sends what next while a load runs
+rounds    where rounds begin and end
 backlog   which requests had to wait for a client to be free
 trace     recorded traces, line by line
 """

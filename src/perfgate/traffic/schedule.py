@@ -21,6 +21,7 @@ from perfgate.model import (
     Length,
     LengthLaw,
     RequestRecord,
+    Sampling,
     Workload,
 )
 from perfgate.traffic.trace import TraceRow
@@ -76,6 +77,16 @@ def first_request(load: Workload, client: int) -> int:
     flight together from the start.
     """
     return client * load.turns + client % load.turns
+
+
+def ramp_requests(load: Workload, sampling: Sampling) -> int:
+    """Return how many requests end before the first round.
+
+    In a closed loop each client ends so many, in an open one all of them together.
+    """
+    if load.arrivals is None:
+        return sampling.ramp
+    return sampling.ramp * sampling.round_requests
 
 
 def positions_needed(load: Workload, requests: int) -> int:
