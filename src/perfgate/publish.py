@@ -105,7 +105,7 @@ def _largest_sweep(measurements: Sequence[Measurement]) -> list[Measurement]:
     sweeps: dict[object, dict[int, Measurement]] = {}
     for one in measurements:
         load = one.point.workload
-        if not one.vetoes:
+        if not one.vetoes and load.uniform:
             key = (one.point.engine, one.point.serving, load.isl, load.osl)
             sweeps.setdefault(key, {})[load.concurrency] = one
     largest = max(sweeps.values(), key=len, default={})

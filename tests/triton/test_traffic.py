@@ -13,6 +13,7 @@ from perfgate.load.closed_loop import ClosedLoop
 from perfgate.load.planner import prompts_needed
 from perfgate.load.spool import Receiver
 from perfgate.measure.measure import measure
+from perfgate.measure.validity import DISTURBANCES
 from perfgate.model import (
     ArrivalProcess,
     Arrivals,
@@ -38,7 +39,7 @@ pytestmark = pytest.mark.triton
 PROFILE = load_profile(Path(ROOT) / "hardware" / "gb10.toml")
 SIM = Fingerprint(hardware="gb10-sim", target=Target.SIM, simulated=True)
 # What other work on the machine breaks is not what is asked about here.
-LENIENT = Policy(max_client_lag_s=1.0, max_server_lateness=1.0)
+LENIENT = Policy(max_client_lag_s=1.0, max_server_lateness=0.9)
 
 
 def fixed(tokens):
@@ -89,6 +90,11 @@ def drive(server, point, spool, receiver=Receiver.FAST):
     )
 
 
+def sound(measured):
+    """Whether nothing objects but what other work on the machine explains."""
+    return all(veto.rule in DISTURBANCES for veto in measured.vetoes)
+
+
 @pytest.mark.parametrize("shape", LOADS)
 def test_real_and_virtual_time_agree(server, tmp_path, shape):
     """Throughput within 2 %, P95 latency within 5 %: the same schedule meets the same engine."""
@@ -96,7 +102,8 @@ def test_real_and_virtual_time_agree(server, tmp_path, shape):
     real = measure(drive(server, point, tmp_path), LENIENT)
     virtual = measure_virtually(point, PROFILE, LENIENT)
 
-    assert real.vetoes == virtual.vetoes == ()
+    assert sound(real)
+    assert sound(virtual)
     assert real.throughput_tok_s == pytest.approx(virtual.throughput_tok_s, rel=0.02)
     assert real.latency_s.p95 == pytest.approx(virtual.latency_s.p95, rel=0.05)
     assert [part.name for part in real.parts] == [part.name for part in virtual.parts]
@@ -134,7 +141,7 @@ def test_a_conversation_waits_for_its_answers_and_thinks(server, tmp_path):
     counted = {r.index % 3: r.input_tokens for r in run.records if r.input_tokens is not None}
 
     assert counted == {0: 24, 1: 56, 2: 88}
-    assert measure(run, LENIENT).vetoes == ()
+    assert sound(measure(run, LENIENT))
     for client in range(4):
         mine = [record for record in run.records if record.client == client]
         for before, after in pairwise(mine):

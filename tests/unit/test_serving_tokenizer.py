@@ -1,5 +1,6 @@
 """Tokenizer and prompts: nothing is lost in encoding, and a prompt is as long as it says."""
 
+import hashlib
 import json
 
 import pytest
@@ -8,9 +9,11 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer, processors
 
 from perfgate.errors import UsageError
+from perfgate.model import SharedPrefix
 from perfgate.serving.tokenizer import (
     END_OF_TEXT,
     VOCAB_SIZE,
+    draw_prompts,
     load_tokenizer,
     prompts,
     save_tokenizer,
@@ -96,3 +99,32 @@ def test_what_triton_s_models_load_is_what_was_saved(tmp_path):
     assert loaded.encode(" bada " * 50).ids == load_tokenizer().encode(" bada " * 50).ids
     assert loaded.get_vocab_size() == VOCAB_SIZE
     assert names == {"eos_token": END_OF_TEXT, "pad_token": END_OF_TEXT}
+
+
+def test_equal_prompts_are_those_they_always_were():
+    """Other kinds of prompts changed none of those that baselines were recorded with."""
+    texts = "\n".join(prompts(load_tokenizer(), isl=16, count=20, seed=7))
+
+    assert hashlib.sha256(texts.encode()).hexdigest()[:16] == "23f90bb3d4f9d24e"
+
+
+def test_a_conversation_s_prompts_begin_alike():
+    """Each turn's prompt is the beginning of the next one's; conversations differ."""
+    texts = draw_prompts(load_tokenizer(), [8, 20, 32, 8, 20, 32], seed=1, turns=3)
+
+    assert texts[1].startswith(texts[0])
+    assert texts[2].startswith(texts[1])
+    assert not texts[3].startswith(texts[0])
+    assert len(set(texts)) == 6
+
+
+def test_a_shared_prefix_is_its_group_s_alone():
+    """Half of the prompt is that of the group, the rest nobody else's."""
+    prefix = SharedPrefix(share=0.5, groups=2)
+    texts = [
+        text.split() for text in draw_prompts(load_tokenizer(), [20] * 6, seed=1, prefix=prefix)
+    ]
+
+    assert texts[0][:10] == texts[2][:10] == texts[4][:10]
+    assert texts[1][:10] == texts[3][:10] != texts[0][:10]
+    assert len({tuple(text[10:13]) for text in texts}) == 6

@@ -135,6 +135,8 @@ class ClosedLoop:
         self._workers.start_clock()
         self._target = self._ramp * (self._clients or 1)
         self._workers.wait_until(lambda: self._tell() >= self._target)
+        if self._clients is None:
+            self._target = self.completed  # some may have ended together
 
     def round(self, requests: int, seconds: float | None = None) -> float:
         """Wait until `requests` more have ended since the ramp or the round before.

@@ -75,7 +75,7 @@ def drive_virtually(
     ramp = ramp_requests(load, sampling)
     rounds = [sampling.round_requests] * sampling.rounds
     # Fast clients end more than their ramp, and several requests may end in one iteration.
-    spare = (ramp + 2) * clients if clients else ramp + 1
+    spare = (ramp + 2) * clients if clients else ramp + load.concurrency
     run = simulate(
         point.engine,
         point.serving,

@@ -5,7 +5,6 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from itertools import zip_longest
 from types import MappingProxyType
 
 from perfgate.model import RequestRecord, RequestStatus
@@ -31,13 +30,18 @@ def find_marks(
     )
     ends_ns = [record.finished_ns for record in ended]
     position = _ramp_end(ended, clients, ramp)
-    marks_ns: list[int] = []
-    for cut_ns, requests in zip_longest([None, *map(cuts_ns.get, range(len(rounds)))], rounds):
-        if cut_ns is None and position >= len(ended):
+    marks_ns = ends_ns[position : position + 1]
+    # What ended at the very moment when the ramp did, in the same packet, is of the ramp.
+    position = bisect_right(ends_ns, marks_ns[0]) - 1 if marks_ns else position
+    for number, requests in enumerate(rounds):
+        position += requests
+        if number in cuts_ns:
+            marks_ns.append(cuts_ns[number])
+            position = bisect_right(ends_ns, cuts_ns[number]) - 1
+        elif position < len(ended):
+            marks_ns.append(ends_ns[position])
+        else:
             break
-        marks_ns.append(ends_ns[position] if cut_ns is None else cut_ns)
-        # What ended at the very moment of a mark, in the same packet, is of the round before it.
-        position = bisect_right(ends_ns, marks_ns[-1]) - 1 + (requests or 0)
     return tuple(marks_ns)
 
 
