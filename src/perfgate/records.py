@@ -29,8 +29,8 @@ from perfgate.errors import RecordsError
 from perfgate.model import LoadRun, RequestRecord
 
 # History: 1 - header, requests, footer; 2 - telemetry in the header, which can veto a run, so that
-# a reader that does not know it must not judge without it; 3 - a claim names its hardware; 4 - loads
-# other than closed loops of equal requests, which an older reader would take for such.
+# a reader that does not know it must not judge without it; 3 - a claim names its hardware;
+# 4 - loads other than closed loops of equal requests, which an older reader would take for such.
 SCHEMA_VERSION = 4
 READABLE = (1, 2, 3, 4)
 _CLAIM_NAMES_HARDWARE = 3

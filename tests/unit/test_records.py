@@ -111,7 +111,7 @@ def test_a_lost_footer_is_found(stored):
         read_run(stored)
 
 
-@pytest.mark.parametrize(("version", "advice"), [(0, "measure again"), (4, "update perfgate")])
+@pytest.mark.parametrize(("version", "advice"), [(0, "measure again"), (5, "update perfgate")])
 def test_another_version_says_what_to_do(stored, version, advice):
     """An older or newer form is refused with the way out."""
     stamp = f'"schema_version":{version}'.encode()

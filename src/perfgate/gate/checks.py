@@ -10,7 +10,7 @@ from statistics import median
 from perfgate.gate import wording
 from perfgate.gate.metrics import LATENCY_P95, THROUGHPUT, Metric
 from perfgate.measure.distribution import P95_REQUESTS
-from perfgate.measure.validity import BACKLOG, FOLLOW_FROM_BACKLOG
+from perfgate.measure.steady_validity import BACKLOG, FOLLOW_FROM_BACKLOG
 from perfgate.model import Cell, Claim, Finding, Measurement, Policy, Verdict, differing
 
 Findings = tuple[Finding, ...]

@@ -13,9 +13,10 @@ from perfgate.errors import NoSamplesError
 from perfgate.measure import metrics
 from perfgate.measure.attribution import attribute
 from perfgate.measure.distribution import describe
+from perfgate.measure.evidence import Evidence
 from perfgate.measure.goodput import goodput
 from perfgate.measure.resources import resource_use, telemetry_notes
-from perfgate.measure.validity import Evidence, vetoes
+from perfgate.measure.validity import vetoes
 from perfgate.measure.window import Window, steady_window
 from perfgate.model import (
     Distribution,

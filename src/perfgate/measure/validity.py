@@ -8,23 +8,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
+from perfgate.measure.evidence import Evidence
 from perfgate.measure.gpu_validity import gpu_vetoes
-from perfgate.measure.metrics import REQUEST_RATE
-from perfgate.measure.queueing import littles_law as littles_law_of
-from perfgate.measure.queueing import shortfall
-from perfgate.measure.steady import steadiness
-from perfgate.measure.window import Window
-from perfgate.model import LoadRun, Policy, RequestStatus, Target, Veto
-from perfgate.traffic.backlog import held_back
+from perfgate.measure.steady_validity import backlog, littles_law, no_steady_state
+from perfgate.model import LoadRun, RequestStatus, Target, Veto
 
-BACKLOG = "backlog"
-FOLLOW_FROM_BACKLOG = frozenset((BACKLOG, "littles-law", "no-steady-state"))
-"""Rules that a backlog breaks by itself."""
-MAX_SHORTFALL = 0.02
 MAX_LATE_SENDS = 0.02
 MIN_DELIVERY_S = 0.05
 
@@ -51,15 +42,6 @@ _SERVER_TOKENS = "nv_llm_output_token_len_sum"
 _KV_CACHE = "nv_trt_llm_kv_cache_block_metrics"
 _SERVER_REQUESTS = "nv_inference_request_success"
 _FAILED = (RequestStatus.ERROR, RequestStatus.DEADLINE)
-
-
-@dataclass(frozen=True, slots=True)
-class Evidence:
-    """What the rules look at."""
-
-    run: LoadRun
-    window: Window
-    policy: Policy
 
 
 def vetoes(evidence: Evidence) -> tuple[Veto, ...]:
@@ -153,54 +135,6 @@ def input_lengths(evidence: Evidence) -> Veto | None:
         rule="input-length",
         message=f"{wrong.total()} prompts were not as long as planned; {count} were {length} tokens"
         f" instead of {planned}",
-    )
-
-
-def littles_law(evidence: Evidence) -> Veto | None:
-    """The number of requests in the system is not request rate x mean residence (Little 1961).
-
-    In steady state it must be; if not, clients idled, the window is not steady, or stamps are
-    wrong. In a closed loop the number is known: a client is in it with a request, or thinks.
-    """
-    window, load = evidence.window, evidence.run.point.workload
-    law = littles_law_of(window)
-    known, allowed = law.in_system, evidence.policy.littles_law_margin
-    if not load.uniform:
-        allowed += law.allowed
-    told = f"{known:.2f} were, on average"
-    if load.arrivals is None:
-        known = load.concurrency - REQUEST_RATE.of(window) * load.think_s
-        told = f"{load.concurrency} clients were running"
-    error = abs(known - law.implied) / known if known > 0 else float("inf")
-    if error <= allowed:
-        return None
-    return Veto(
-        rule="littles-law",
-        message=f"request rate x mean residence = {law.implied:.2f} requests in flight, but"
-        f" {told}: {error:.1%} apart, at most {allowed:.1%} allowed",
-    )
-
-
-def backlog(evidence: Evidence) -> Veto | None:
-    """More requests arrived than the server ended: they wait ever longer, there is no latency."""
-    window, load = evidence.window, evidence.run.point.workload
-    if load.arrivals is None:
-        return None
-    rate = f"the server does not keep up with {load.arrivals.requests_per_s:g} requests/s"
-    inside = [record for record in window.records if record.due_ns <= window.end_ns]
-    if held := held_back(inside, load.concurrency):
-        return Veto(
-            rule=BACKLOG,
-            message=f"{rate}: {len(held)} requests waited until one of {load.concurrency} in flight"
-            " had ended. Lower the rate, or allow more concurrency if the server does keep up",
-        )
-    short = shortfall(window)
-    if short <= MAX_SHORTFALL:
-        return None
-    return Veto(
-        rule=BACKLOG,
-        message=f"{rate}: of those that arrived in the window {short:.1%} were left waiting in the"
-        f" end, at most {MAX_SHORTFALL:.0%} may be. Lower the rate",
     )
 
 
@@ -385,18 +319,6 @@ def server_requests(evidence: Evidence) -> Veto | None:
         rule="server-requests",
         message=f"the server counted {closest:.0f} requests, the client {least} to"
         f" {len(run.records)}: requests were lost, or somebody else used the server",
-    )
-
-
-def no_steady_state(evidence: Evidence) -> Veto | None:
-    """The throughput never settled: it drifted, or its warm-up took over half of the window."""
-    drift, limit = steadiness(evidence.window).drift(), evidence.policy.max_drift
-    if abs(drift) <= limit:
-        return None
-    return Veto(
-        rule="no-steady-state",
-        message=f"throughput drifted by {drift:+.1%} over the window, at most {limit:.0%} is"
-        " allowed: the server has no steady state, or reaches it later than the ramp lasts",
     )
 
 
