@@ -53,7 +53,8 @@ def _tables(said: str, point: OperatingPoint, claim: str) -> list[str]:
 
 
 def _pairs(table: Mapping[str, object]) -> list[str]:
-    return [f"{name} = {_value(value)}" for name, value in table.items()]
+    # TOML has no word for None; what is left out is None when it is read back.
+    return [f"{name} = {_value(value)}" for name, value in table.items() if value is not None]
 
 
 def _value(value: object) -> str:
