@@ -19,13 +19,14 @@ from perfgate import codec
 from perfgate.errors import LoadError
 from perfgate.load.calibration import read_stamps
 from perfgate.load.control import Cell
-from perfgate.load.planner import output_lengths, plan_requests
+from perfgate.load.dialects import learn_dialect
+from perfgate.load.planner import plan_requests
 from perfgate.load.process import WorkerProcess
 from perfgate.load.spool import End, Ending, Exchange, Frame, Plan, Receiver
-from perfgate.load.tensors import fetch_inputs
 from perfgate.model import Server, Workload
 from perfgate.provenance import versions
 from perfgate.serving.stamped import serve_stamped
+from perfgate.traffic.schedule import plan_schedule
 
 LOG = Path(__file__).parents[1] / "docs" / "data" / "loadgen" / "long-run.json"
 TOKENS = 10_000_000
@@ -119,6 +120,7 @@ def long_run(tokens: int = TOKENS) -> int:
 def plan_load(server: Server, tokens: int) -> tuple[Plan, tuple[int, ...]]:
     """A load of so many tokens, and how many each of its requests asks for."""
     texts = [f"prompt {number}" for number in range(-(-tokens // WORKLOAD.osl) + 2 * SPARE)]
+    schedule = plan_schedule(WORKLOAD, len(texts))
     plan = Plan(
         address=server.grpc_url,
         receiver=Receiver.FAST,
@@ -126,9 +128,9 @@ def plan_load(server: Server, tokens: int) -> tuple[Plan, tuple[int, ...]]:
         ramp=1,
         deadline_s=PATIENCE_S,
         stall_s=PATIENCE_S,
-        requests=plan_requests(WORKLOAD, texts, fetch_inputs(server.grpc_url, server.model)),
+        requests=plan_requests(WORKLOAD, schedule, texts, learn_dialect(server).serialise),
     )
-    return plan, output_lengths(WORKLOAD, len(texts))
+    return plan, schedule.osl
 
 
 def frames(worker: WorkerProcess, requests: int, started: float) -> Iterator[Frame]:

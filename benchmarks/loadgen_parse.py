@@ -17,13 +17,14 @@ from pathlib import Path
 
 from tritonclient.grpc import service_pb2
 
-from perfgate.load.audit import audit_client, find_marks
+from perfgate.load.audit import audit_client
 from perfgate.load.parser import parse_exchange, settle_counts
 from perfgate.load.spool import Beat, Beats, End, Ending, Exchange, SpoolReader, SpoolWriter
 from perfgate.measure.measure import measure
 from perfgate.model import Fingerprint, LoadRun, RequestRecord, Target
 from perfgate.records import write_run
 from perfgate.suite import load_suite
+from perfgate.traffic.rounds import find_marks
 
 OSL = 128
 TOKENS = 1_000_000

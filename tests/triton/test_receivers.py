@@ -17,6 +17,7 @@ from perfgate.load.wire import END
 from perfgate.model import Protocol, RequestStatus, Workload
 from perfgate.serving.stamped import serve_stamped
 from perfgate.serving.tokenizer import load_tokenizer, prompts
+from perfgate.traffic.schedule import plan_schedule
 
 pytestmark = pytest.mark.triton
 
@@ -96,7 +97,8 @@ def test_the_http_receiver_hears_what_a_library_hears(server, tmp_path):
     """Event by event, over Triton's generate extension: none lost, doubled or torn."""
     asked = replace(server, protocol=Protocol.HTTP)
     fast = messages(asked, Receiver.FAST, tmp_path, event)
-    requests = plan_requests(LOAD, PROMPTS, learn_dialect(asked).serialise)
+    schedule = plan_schedule(LOAD, len(PROMPTS))
+    requests = plan_requests(LOAD, schedule, PROMPTS, learn_dialect(asked).serialise)
     library = asyncio.run(library_events(asked, requests[: max(fast) + 1]))
 
     assert len(fast) >= 24
