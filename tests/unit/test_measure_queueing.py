@@ -16,14 +16,16 @@ from perfgate.measure.window import steady_window
 from perfgate.model import (
     ArrivalProcess,
     Arrivals,
+    Fingerprint,
     OperatingPoint,
     Policy,
     RequestStatus,
     Sampling,
+    Target,
     Verdict,
     Workload,
 )
-from perfgate.sim.loads import drive_virtually
+from perfgate.sim.virtual_load import virtual_load
 from tests.unit.sim_samples import a_profile, a_serving, an_engine
 from tests.unit.traffic_samples import a_mix
 
@@ -38,7 +40,7 @@ def a_run(share, *, process=ArrivalProcess.POISSON, seed=0, concurrency=512, **l
     burst = 8 if process is ArrivalProcess.BURSTS else 1
     arrivals = Arrivals(process=process, requests_per_s=share * CAPACITY, burst=burst)
     sizes = {"isl": 32, "osl": 32} | load
-    return drive_virtually(
+    return virtual_load(
         OperatingPoint(
             id="open",
             engine=an_engine(),
@@ -47,7 +49,8 @@ def a_run(share, *, process=ArrivalProcess.POISSON, seed=0, concurrency=512, **l
             sampling=Sampling(rounds=4, round_requests=60),
         ),
         a_profile(),
-        turnaround_s=0.0005,
+        Fingerprint(hardware="toy-sim", target=Target.SIM, simulated=True),
+        started_at="",
     )
 
 

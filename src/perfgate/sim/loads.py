@@ -7,10 +7,8 @@ from collections.abc import Sequence
 from perfgate.hardware import HardwareProfile
 from perfgate.measure.measure import measure
 from perfgate.model import (
-    ClientAudit,
     Distribution,
     Fingerprint,
-    LoadRun,
     Measurement,
     OperatingPoint,
     PartMeasurement,
@@ -18,21 +16,9 @@ from perfgate.model import (
     Target,
 )
 from perfgate.report.columns import aligned
-from perfgate.sim.virtual import TURNAROUND_S, simulate
-from perfgate.traffic.rounds import find_marks
-from perfgate.traffic.schedule import ramp_requests
+from perfgate.sim.virtual_load import virtual_load
 from perfgate.traffic.trace import TraceRow
 
-# In virtual time no client is late, and none costs anything.
-_NO_FAILINGS = ClientAudit(
-    cpu_s=0.0,
-    wall_s=0.0,
-    messages=0,
-    lag_p99_s=0.0,
-    lag_max_s=0.0,
-    late_sends=0,
-    involuntary_switches=0,
-)
 _HEADINGS = (
     "point",
     "requests",
@@ -53,46 +39,13 @@ def measure_virtually(
     policy: Policy,
     *,
     trace: Sequence[TraceRow] = (),
-    turnaround_s: float = TURNAROUND_S,
 ) -> Measurement:
     """Drive a point's load in virtual time for its rounds, and measure them.
 
     `trace` holds the rows of a replay. Rounds end by count: no time limit, no early stop.
     """
-    return measure(drive_virtually(point, profile, trace=trace, turnaround_s=turnaround_s), policy)
-
-
-def drive_virtually(
-    point: OperatingPoint,
-    profile: HardwareProfile,
-    *,
-    trace: Sequence[TraceRow] = (),
-    turnaround_s: float = TURNAROUND_S,
-) -> LoadRun:
-    """What a point's load leaves behind in virtual time."""
-    load, sampling = point.workload, point.sampling
-    clients = load.concurrency if load.arrivals is None else None
-    ramp = ramp_requests(load, sampling)
-    rounds = [sampling.round_requests] * sampling.rounds
-    # Fast clients end more than their ramp, and several requests may end in one iteration.
-    spare = (ramp + 2) * clients if clients else ramp + load.concurrency
-    run = simulate(
-        point.engine,
-        point.serving,
-        load,
-        profile,
-        requests=spare + sum(rounds),
-        turnaround_s=turnaround_s,
-        trace=trace,
-    )
-    return LoadRun(
-        point=point,
-        fingerprint=Fingerprint(hardware=f"{profile.name}-sim", target=Target.SIM, simulated=True),
-        started_at="",
-        marks_ns=find_marks(run.records, clients, rounds, ramp=ramp),
-        records=run.records,
-        audit=_NO_FAILINGS,
-    )
+    known = Fingerprint(hardware=f"{profile.name}-sim", target=Target.SIM, simulated=True)
+    return measure(virtual_load(point, profile, known, started_at="", trace=trace), policy)
 
 
 def loads_text(hardware: str, measured: Sequence[Measurement]) -> str:

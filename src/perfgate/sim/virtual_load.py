@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from collections.abc import Sequence
 from itertools import count
 
 from perfgate.hardware import HardwareProfile
@@ -11,13 +11,15 @@ from perfgate.model import (
     Fingerprint,
     LoadRun,
     OperatingPoint,
-    RequestStatus,
     ServerSample,
     Target,
     Telemetry,
 )
 from perfgate.sim.steps import SchedulerStats
-from perfgate.sim.virtual import VirtualRun, simulate
+from perfgate.sim.virtual import simulate
+from perfgate.traffic.rounds import find_marks
+from perfgate.traffic.schedule import ramp_requests
+from perfgate.traffic.trace import TraceRow
 
 SAMPLED_ITERATIONS = 8
 """How often the scheduler is looked at: several times a request, a hundred times a window."""
@@ -34,24 +36,39 @@ _NO_CLIENT = ClientAudit(
 
 
 def virtual_load(
-    point: OperatingPoint, profile: HardwareProfile, fingerprint: Fingerprint, *, started_at: str
+    point: OperatingPoint,
+    profile: HardwareProfile,
+    fingerprint: Fingerprint,
+    *,
+    started_at: str,
+    trace: Sequence[TraceRow] = (),
 ) -> LoadRun:
     """Simulate the point's ramp and rounds; the run has a virtual server's telemetry.
 
-    The client has no faults of its own, since it is not there. Raises UsageError for a profile
-    that cannot be simulated.
+    `trace` holds the rows of a replay. The client has no faults of its own, since it is not there.
+    Raises UsageError for a profile that cannot be simulated.
     """
     load, sampling = point.workload, point.sampling
-    needed = sampling.ramp * load.concurrency + sampling.rounds * sampling.round_requests
+    clients = load.concurrency if load.arrivals is None else None
+    ramp = ramp_requests(load, sampling)
+    rounds = [sampling.round_requests] * sampling.rounds
+    needed = ramp * (clients or 1) + sum(rounds)
     batch = min(load.concurrency, point.engine.max_batch_size)
     # A mark lies after all requests that end in its iteration: seldom more than a few, at most a
-    # whole batch, and then at every mark.
-    for slack in (batch, (sampling.rounds + 1) * batch):
+    # whole batch, and then at every mark. Fast clients end more than their ramp.
+    most = (sampling.rounds + 1) * batch + 2 * clients if clients else load.concurrency
+    for slack in (batch, most):
         watch = _Samples()
         run = simulate(
-            point.engine, point.serving, load, profile, requests=needed + slack, watch=watch
+            point.engine,
+            point.serving,
+            load,
+            profile,
+            requests=needed + slack,
+            watch=watch,
+            trace=trace,
         )
-        marks = _marks(run, point)
+        marks = find_marks(run.records, clients, rounds, ramp=ramp)
         if len(marks) > sampling.rounds:
             break
     return LoadRun(
@@ -93,18 +110,6 @@ def virtual_fingerprint(
             "version.perfgate": version,
         },
     )
-
-
-def _marks(run: VirtualRun, point: OperatingPoint) -> tuple[int, ...]:
-    """When the ramp and each round were over, as far as the run goes."""
-    sampling = point.sampling
-    ended = sorted(one.finished_ns for one in run.records if one.status is RequestStatus.OK)
-    marks = [ended[sampling.ramp * point.workload.concurrency - 1]]
-    for _ in range(sampling.rounds):
-        last = bisect_right(ended, marks[-1]) + sampling.round_requests - 1
-        if last < len(ended):
-            marks.append(ended[last])
-    return tuple(marks)
 
 
 class _Samples:

@@ -31,17 +31,17 @@ def find_marks(
     ends_ns = [record.finished_ns for record in ended]
     position = _ramp_end(ended, clients, ramp)
     marks_ns = ends_ns[position : position + 1]
-    # What ended at the very moment when the ramp did, in the same packet, is of the ramp.
+    # What ends at the very moment of a mark, in the same iteration, is of what ends there.
     position = bisect_right(ends_ns, marks_ns[0]) - 1 if marks_ns else position
     for number, requests in enumerate(rounds):
         position += requests
         if number in cuts_ns:
             marks_ns.append(cuts_ns[number])
-            position = bisect_right(ends_ns, cuts_ns[number]) - 1
         elif position < len(ended):
             marks_ns.append(ends_ns[position])
         else:
             break
+        position = bisect_right(ends_ns, marks_ns[-1]) - 1
     return tuple(marks_ns)
 
 
