@@ -13,7 +13,7 @@ from perfgate.load.closed_loop import ClosedLoop
 from perfgate.load.planner import prompts_needed
 from perfgate.load.spool import Receiver
 from perfgate.measure.measure import measure
-from perfgate.measure.validity import DISTURBANCES
+from perfgate.measure.validity import only_disturbed
 from perfgate.model import (
     ArrivalProcess,
     Arrivals,
@@ -38,8 +38,6 @@ pytestmark = pytest.mark.triton
 
 PROFILE = load_profile(Path(ROOT) / "hardware" / "gb10.toml")
 SIM = Fingerprint(hardware="gb10-sim", target=Target.SIM, simulated=True)
-# What other work on the machine breaks is not what is asked about here.
-LENIENT = Policy(max_client_lag_s=1.0, max_server_lateness=0.9)
 
 
 def fixed(tokens):
@@ -90,20 +88,24 @@ def drive(server, point, spool, receiver=Receiver.FAST):
     )
 
 
-def sound(measured):
-    """Whether nothing objects but what other work on the machine explains."""
-    return all(veto.rule in DISTURBANCES for veto in measured.vetoes)
+def measured(server, point, spool):
+    """The point's run and its measurement, once more if other work disturbed the first."""
+    for _ in range(2):
+        run = drive(server, point, spool)
+        found = measure(run, Policy())
+        if not only_disturbed(found.vetoes):
+            break
+    return run, found
 
 
 @pytest.mark.parametrize("shape", LOADS)
 def test_real_and_virtual_time_agree(server, tmp_path, shape):
     """Throughput within 2 %, P95 latency within 5 %: the same schedule meets the same engine."""
     point = a_point(LOADS[shape])
-    real = measure(drive(server, point, tmp_path), LENIENT)
-    virtual = measure_virtually(point, PROFILE, LENIENT)
+    _, real = measured(server, point, tmp_path)
+    virtual = measure_virtually(point, PROFILE, Policy())
 
-    assert sound(real)
-    assert sound(virtual)
+    assert real.vetoes == virtual.vetoes == ()
     assert real.throughput_tok_s == pytest.approx(virtual.throughput_tok_s, rel=0.02)
     assert real.latency_s.p95 == pytest.approx(virtual.latency_s.p95, rel=0.05)
     assert [part.name for part in real.parts] == [part.name for part in virtual.parts]
@@ -128,20 +130,20 @@ def test_a_rate_beyond_the_server_is_a_backlog(server, tmp_path):
     """Twice what the engine takes: no latency is told as if there were one."""
     arrivals = replace(POISSON, process=ArrivalProcess.CONSTANT, requests_per_s=30.0)
     load = replace(LOADS["poisson"], concurrency=128, arrivals=arrivals)
-    measured = measure(drive(server, a_point(load), tmp_path), LENIENT)
+    found = measure(drive(server, a_point(load), tmp_path), Policy())
 
-    assert "backlog" in {veto.rule for veto in measured.vetoes}
+    assert "backlog" in {veto.rule for veto in found.vetoes}
 
 
 def test_a_conversation_waits_for_its_answers_and_thinks(server, tmp_path):
     """Each turn's prompt is as long as the conversation so far, by the server's own count."""
     sessions = Sessions(turns=3, think_s=0.05)
     load = Workload(concurrency=4, isl=24, osl=8, seed=2, sessions=sessions)
-    run = drive(server, a_point(load, rounds=1, round_requests=24), tmp_path)
+    run, found = measured(server, a_point(load, rounds=1, round_requests=24), tmp_path)
     counted = {r.index % 3: r.input_tokens for r in run.records if r.input_tokens is not None}
 
     assert counted == {0: 24, 1: 56, 2: 88}
-    assert sound(measure(run, LENIENT))
+    assert found.vetoes == ()
     for client in range(4):
         mine = [record for record in run.records if record.client == client]
         for before, after in pairwise(mine):
