@@ -7,6 +7,7 @@ from itertools import pairwise
 import pytest
 
 from perfgate.load.closed_loop import ClosedLoop
+from perfgate.load.fleet import here
 from perfgate.load.spool import Receiver
 from perfgate.mock_server import Script
 from perfgate.model import ArrivalProcess, Arrivals, RequestStatus, Sessions, Workload
@@ -23,10 +24,16 @@ OPEN = Workload(concurrency=6, isl=8, osl=4, arrivals=BURSTS)
 def drive(request, mocked_server, tmp_path):
     """Puts a load of 40 requests on the server, once with each receiver."""
 
-    def run(load, *, ramp=8, rounds=(10, 10), seconds=None):
+    def run(load, *, ramp=8, rounds=(10, 10), seconds=None, workers=1):
         texts = [f"prompt {number}" for number in range(40)]
         with ClosedLoop(
-            mocked_server.server, load, texts, spool=tmp_path, ramp=ramp, receiver=request.param
+            mocked_server.server,
+            load,
+            texts,
+            spool=tmp_path,
+            ramp=ramp,
+            receiver=request.param,
+            crew=here(workers),
         ) as running:
             running.ramp_up()
             for requests in rounds:
@@ -50,6 +57,27 @@ def test_every_request_is_sent_once_and_never_early(drive):
     assert {record.status for record in records} == {RequestStatus.OK}
     assert len(outcome.marks_ns) == 3
     assert sum(record.finished_ns <= outcome.marks_ns[0] for record in records) >= 8
+
+
+def test_several_workers_keep_one_schedule(drive):
+    """Each request is due when the whole load's schedule says, whichever worker sends it."""
+    records = drive(OPEN, workers=2).records
+    planned = plan_schedule(OPEN, 40).due_ns
+
+    assert len({record.due_ns - planned[record.index] for record in records}) == 1
+    assert all(record.client % 2 == record.index % 2 for record in records)
+
+
+def test_several_workers_keep_conversations_together(drive):
+    """Each client holds the conversation of its number, from the turn of its number on."""
+    load = Workload(concurrency=4, isl=8, osl=2, sessions=Sessions(turns=3))
+    records = drive(load, ramp=1, rounds=(8,), workers=2).records
+
+    for client in range(4):
+        mine = [record.index for record in records if record.client == client]
+        assert mine[0] == client * 3 + client % 3
+        assert all(b == a + 1 or (a % 3, b % 3) == (2, 0) for a, b in pairwise(mine))
+        assert {index // 3 % 2 for index in mine} == {client % 2}
 
 
 def test_a_late_request_is_late_from_when_it_was_due(drive, mocked_server):
