@@ -6,6 +6,7 @@ import pytest
 
 from perfgate.engines.build import build
 from perfgate.engines.layout import read_config
+from perfgate.engines.llmapi import quantisation
 from perfgate.errors import BuildError, MissingRequirementError, UsageError
 from perfgate.model import Precision, Target
 from perfgate.trtllm import ModelSource
@@ -64,20 +65,27 @@ def test_a_folder_of_another_precision_is_refused(root, name, text, message):
         llmapi(root)
 
 
-def test_precision_in_config_json_is_read_as_well(root):
-    """Newer exports describe their quantisation there."""
+@pytest.mark.parametrize(
+    ("described", "gemm", "cache"),
+    [
+        ('{"quant_method": "modelopt", "quant_algo": "FP8"}', "FP8", "FP8"),
+        ('{"quant_method": "fp8"}', "FP8", "FP8"),
+        ('{"quant_algo": "FP8", "kv_cache_quant_algo": "INT8"}', "FP8", "INT8"),
+    ],
+    ids=["ModelOpt", "by its method", "a cache of its own"],
+)
+def test_precision_in_config_json_is_read_as_well(root, described, gemm, cache):
+    """Newer exports describe their quantisation there; the algorithm may be the method's name."""
     folder = root / "models" / "llama-fp8"
     (folder / "hf_quant_config.json").unlink()
-    (folder / "config.json").write_text(
-        '{"quantization_config": {"quant_method": "modelopt", "quant_algo": "FP8"}}'
-    )
+    (folder / "config.json").write_text(f'{{"quantization_config": {described}}}')
 
-    assert llmapi(root)
+    assert quantisation(folder) == {"quant_algo": gemm, "kv_cache_quant_algo": cache}
 
 
 def test_the_llm_api_has_no_engine_without_fused_attention(root):
     """The point belongs to the other target, and the message says so."""
-    with pytest.raises(UsageError, match="--target trt-engine"):
+    with pytest.raises(UsageError, match=r"context_fmha: .*--target trt-engine"):
         llmapi(root, replace(FP16, context_fmha=False))
 
 
