@@ -76,6 +76,7 @@ def test_an_exploration_leaves_all_its_files(suite):
     [
         ("--point nothing", "point"),
         ("--point short", "--ceiling"),
+        ("--point fp8-b64-poisson --ceiling 9", "--point"),
         ("--point short --ceiling 0", "--ceiling"),
         ("--point short --ceiling nan", "--ceiling"),
         ("--point short --ceiling 1 --minutes -1", "--minutes"),

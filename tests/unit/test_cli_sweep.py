@@ -124,6 +124,7 @@ def test_a_folder_of_something_else_is_refused_field_by_field(folder, monkeypatc
     ("words", "told"),
     [
         (("--engine", "fp4-b8"), "--engine: got 'fp4-b8', but it must be one of fp16-b16"),
+        (("--engine", "fp8-b64-t512"), "--engine: got 'fp8-b64-t512', but it must be one of"),
         (("--engine", "fp8-b16", "--concurrency", "8,x"), "whole numbers with commas"),
         (("--engine", "fp8-b16", "--concurrency", "0"), "it must be at least 1"),
         (("--engine", "fp8-b16", "--minutes", "0"), "--minutes: got 0.0"),

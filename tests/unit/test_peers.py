@@ -14,7 +14,16 @@ from perfgate.artifacts import load_measurements
 from perfgate.cli import app
 from perfgate.errors import LoadError, MissingRequirementError, UsageError
 from perfgate.measure.measure import measure
-from perfgate.model import Policy, Protocol, RequestStatus, Sampling, Server
+from perfgate.model import (
+    ArrivalProcess,
+    Arrivals,
+    Policy,
+    Protocol,
+    RequestStatus,
+    Sampling,
+    Server,
+    SharedPrefix,
+)
 from perfgate.peers.drive import Driver, command, drive_with
 from perfgate.peers.records import read_peer
 from tests.unit.factories import a_point
@@ -265,3 +274,18 @@ def test_a_protocol_the_tool_does_not_speak_is_refused(driver, protocol, tmp_pat
     point = replace(POINT, sampling=Sampling(rounds=1, round_requests=1))
     with pytest.raises(UsageError, match="genai-perf speaks to Triton over grpc"):
         command(driver, replace(SERVER, protocol=protocol), point, tokenizer="x", folder=tmp_path)
+
+
+@pytest.mark.parametrize(
+    "shape",
+    [
+        {"arrivals": Arrivals(process=ArrivalProcess.POISSON, requests_per_s=1.0)},
+        {"prefix": SharedPrefix(share=0.5)},
+    ],
+    ids=["arrivals", "prefix"],
+)
+def test_a_load_of_another_shape_is_refused(shape, tmp_path):
+    """It would be measured as the closed loop that it is not."""
+    point = replace(POINT, workload=replace(POINT.workload, **shape))
+    with pytest.raises(UsageError, match="closed loops of equal requests"):
+        command(Driver.GENAI_PERF, SERVER, point, tokenizer="x", folder=tmp_path)

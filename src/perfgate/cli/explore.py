@@ -116,6 +116,8 @@ def _task(
 ) -> Task:
     if setting.target is Target.REMOTE:
         raise UsageError("--target", "remote", "its server's settings are not ours to change")
+    if not point.workload.uniform:
+        raise UsageError("--point", point.id, "its load must be a closed loop of equal requests")
     claimed = point.claim.ceiling_p95_s if point.claim else None
     ceiling_s = ceiling if ceiling is not None else claimed
     if ceiling_s is None:

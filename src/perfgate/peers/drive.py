@@ -77,6 +77,9 @@ def command(
 ) -> list[str]:
     """The argv that asks the tool for the point's load; UsageError for what it cannot speak."""
     load, sampling = point.workload, point.sampling
+    if not load.uniform or load.prefix is not None:
+        rule = f"it sends closed loops of equal requests; the load of {point.id} is another"
+        raise UsageError("--driver", str(driver), rule)
     shape = [
         *("--concurrency", str(load.concurrency)),
         *("--request-count", str(sampling.rounds * sampling.round_requests)),

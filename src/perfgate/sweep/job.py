@@ -158,8 +158,11 @@ class SweepJob:
 
 
 def template(setting: Setting, engine: str) -> OperatingPoint:
-    """The load an engine is swept with: that of its first point in points.toml."""
-    points = setting.suite.points
+    """The load an engine is swept with: that of its first closed loop of equal requests.
+
+    Other loads have no concurrency of their own that could be swept, or none that is comparable.
+    """
+    points = [point for point in setting.suite.points if point.workload.uniform]
     for point in points:
         if point.engine.name == engine:
             return point
