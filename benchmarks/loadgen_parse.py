@@ -18,7 +18,7 @@ from pathlib import Path
 from tritonclient.grpc import service_pb2
 
 from perfgate.load.audit import audit_client
-from perfgate.load.parser import parse_exchange, settle_counts
+from perfgate.load.parser import parse_exchange, read_grpc, settle_counts
 from perfgate.load.spool import Beat, Beats, End, Ending, Exchange, SpoolReader, SpoolWriter
 from perfgate.measure.measure import measure
 from perfgate.model import Fingerprint, LoadRun, RequestRecord, Target
@@ -106,7 +106,7 @@ def read(path: Path) -> int:
     for frame in SpoolReader(path):
         match frame:
             case Exchange():
-                records.append(parse_exchange(frame, OSL))
+                records.append(parse_exchange(frame, OSL, read_grpc))
             case Beats():
                 beats.extend(frame.beats)
     settled = settle_counts(records)
