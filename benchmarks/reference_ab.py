@@ -34,7 +34,6 @@ from perfgate.errors import PerfGateError, ServerError
 from perfgate.gate.paired_judgement import judge_pairs
 from perfgate.gate.pairing import Arm, Go, next_step
 from perfgate.hardware import load_profile
-from perfgate.load.planner import output_lengths
 from perfgate.measure.measure import measure
 from perfgate.model import (
     ClientAudit,
@@ -56,6 +55,7 @@ from perfgate.serving.tokenizer import VOCAB_SIZE
 from perfgate.setting import Setting
 from perfgate.sim.steps import Emission, SimRequest
 from perfgate.suite import load_suite
+from perfgate.traffic.schedule import plan_schedule
 
 SEED = 1
 METRICS = ("throughput_tok_s", "tpot_p50_s")
@@ -348,7 +348,7 @@ class Clients:
         sampling, load = point.sampling, point.workload
         self._ramp = sampling.ramp * load.concurrency
         self._wanted = self._ramp + sampling.rounds * sampling.round_requests
-        self._lengths = output_lengths(load, self._wanted + 2 * load.concurrency)
+        self._lengths = plan_schedule(load, self._wanted + 2 * load.concurrency).osl
         draw = random.Random(load.seed)  # noqa: S311 - prompts
         self._prompts = [draw.choices(range(VOCAB_SIZE), k=load.isl) for _ in self._lengths]
         self._flights: dict[int, tuple[int, int, int, list[int], list[int]]] = {}

@@ -91,12 +91,22 @@ def test_a_faulty_start_is_repeated_in_place():
 
 
 def test_a_fault_of_the_candidate_alone_is_a_regression():
-    """Twice in the candidate, never in the base: errors are no way past the gate."""
+    """Twice running, never in the base: errors are no way past the gate."""
     stop, history = run(a_plan(), faults=lambda arm, _: "OOM" if arm is Arm.CANDIDATE else "")
 
     assert stop.verdict is Verdict.REGRESSION
     assert "OOM" in stop.reason
     assert order(history) == "BCC"
+
+
+def test_scattered_faults_of_the_candidate_prove_nothing():
+    """A sound start between two faults: in a long job that is chance, and costs two starts."""
+    stop, history = run(
+        a_plan(), faults=lambda _, number: "no steady state" if number in {1, 3} else ""
+    )
+
+    assert order(history) == "BCCCCBBC"
+    assert stop.verdict is Verdict.PASS
 
 
 def test_the_base_is_heard_before_the_candidate_is_blamed():

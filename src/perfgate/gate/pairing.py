@@ -3,9 +3,10 @@
     B C C B B C C B ...     or, where stored sessions can screen,     C B B C C B B C ...
 
 Every element is a fresh server start. A start that failed or was vetoed is repeated in place. The
-rules are blind to the arm but for one: what befalls the candidate twice while the base runs clean
-on the same host is the candidate's doing, and a regression of function. Other work on the machine
-is nobody's doing, however often it hits one arm.
+rules are blind to the arm but for one: what befalls the candidate twice running, while the base
+runs clean on the same host, is the candidate's doing, and a regression of function. Two faults with
+sound starts between them are not: in a job of twenty starts, chance alone brings those about. Other
+work on the machine is nobody's doing, however often it hits one arm.
 """
 
 from __future__ import annotations
@@ -162,7 +163,7 @@ def _screened(plan: PairedPlan, one: Series) -> bool:
 
 def _turn(plan: PairedPlan, history: Sequence[Start]) -> Arm:
     """Whose turn it is in the order of sound starts; a faulty one is repeated in place."""
-    if _faulty(history, Arm.CANDIDATE) >= TWICE:
+    if _running(history) >= TWICE:
         return Arm.BASE  # is it the host, or the candidate?
     sound = sum(start.sound for start in history)
     second = sound % 4 in {1, 2}
@@ -180,10 +181,16 @@ def _faults(history: Sequence[Start]) -> Stop | None:
         reason = f"the base failed {base} times and the candidate {candidate}: {_first(history)}"
         return Stop(verdict=Verdict.INVALID, reason=reason)
     heard = any(start.sound and start.arm is Arm.BASE for start in history)
-    if candidate >= TWICE and heard:
-        reason = f"the candidate failed {candidate} times and the base never: {_first(history)}"
+    if _running(history) >= TWICE and heard:
+        reason = f"the candidate failed {TWICE} times running, the base never: {_first(history)}"
         return Stop(verdict=Verdict.REGRESSION, reason=reason)
     return None
+
+
+def _running(history: Sequence[Start]) -> int:
+    """How many of the candidate's latest starts failed one after the other."""
+    tried = [start for start in history if start.arm is Arm.CANDIDATE and not start.disturbed]
+    return next((back for back, one in enumerate(reversed(tried)) if one.sound), len(tried))
 
 
 def _faulty(history: Sequence[Start], arm: Arm) -> int:
