@@ -40,6 +40,7 @@ def suite(tmp_path, monkeypatch):
     shutil.copy(ROOT / "policy.toml", tmp_path / "policy.toml")
     shutil.copytree(ROOT / "hardware", tmp_path / "hardware")
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("perfgate.targets.lacks", lambda *_, **__: ())  # no server is asked for
     return tmp_path
 
 
