@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,14 @@ SPEC = EngineSpec(
     max_num_tokens=8192,
 )
 SERVING = ServingSpec(kv_cache_tokens=65536)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def in_the_foreground():
+    """A shell starts background jobs with SIGINT ignored; what tests start must hear it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture(scope="session")

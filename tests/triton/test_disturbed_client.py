@@ -7,6 +7,7 @@ import subprocess
 import sys
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -41,12 +42,28 @@ def crowded_core():
         os.sched_setaffinity(0, cores)
 
 
+def give_way():
+    """Let the workers of this process stand back: a client of eight streams needs little CPU.
+
+    At equal weight a scheduler that is fair to sleepers wakes it in time, whatever else runs.
+    """
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            parent = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
+            command = (entry / "cmdline").read_text()
+        except OSError:
+            continue  # it has ended
+        if parent == os.getpid() and "perfgate.load.worker" in command:
+            os.setpriority(os.PRIO_PROCESS, int(entry.name), 19)
+
+
 def test_a_cpu_hog_on_the_clients_cores_is_detected(server, tmp_path):
     """The worker shares its core with busy processes: INVALID, and the reason says who was late."""
     with (
         crowded_core(),
         ClosedLoop(server, WORKLOAD, PROMPTS, spool=tmp_path) as load,
     ):
+        give_way()
         load.ramp_up()
         for _ in range(SAMPLING.rounds):
             load.round(SAMPLING.round_requests)
