@@ -21,7 +21,6 @@ from perfgate.load.closed_loop import ClosedLoop, LoadOutcome
 from perfgate.load.fleet import Crew, here
 from perfgate.load.planner import prompts_needed
 from perfgate.load.shards import CPU_S_PER_TOKEN, workers_needed
-from perfgate.measure.measure import measure
 from perfgate.measure.stopping import goes_on
 from perfgate.measure.validity import only_disturbed
 from perfgate.model import (
@@ -38,7 +37,8 @@ from perfgate.model import (
 from perfgate.observe.nvml import NvmlGpu
 from perfgate.observe.watch import Watcher
 from perfgate.provenance import fingerprint, wall_clock
-from perfgate.records import SUFFIX, write_run
+from perfgate.recorded import measure_recorded
+from perfgate.records import SUFFIX
 from perfgate.serving.metrics import active_requests, scrape
 from perfgate.serving.process import serve, tokenizer_of
 from perfgate.serving.remote import discover
@@ -179,8 +179,7 @@ class Rig:
         run = self._drive(point, time_rounds)
         if run.audit is not None:
             self._audits[point.id] = run.audit
-        path = write_run(self.records, run)  # before anything is concluded from it
-        return measure(run, self._setting.suite.policy, records=str(path))
+        return measure_recorded(run, self._setting.suite.policy, self.records)
 
     def _drive(self, point: OperatingPoint, time_rounds: TimeRounds | None) -> LoadRun:
         engine = self.engine(point.engine)

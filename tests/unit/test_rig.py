@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 
+from perfgate import recorded
 from perfgate import rig as rig_module
 from perfgate.errors import NoSamplesError, ServerError, UsageError
 from perfgate.hardware import load_profile
@@ -212,7 +213,7 @@ def disturb(monkeypatch, times):
         lag = Veto(rule="client-lag", message="the load client woke up late")
         return replace(measurement, vetoes=(lag,) if left[0] >= 0 else ())
 
-    monkeypatch.setattr(rig_module, "measure", measure)
+    monkeypatch.setattr(recorded, "measure", measure)
 
 
 def test_a_disturbed_point_is_measured_once_more(rig, servers, monkeypatch):

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from perfgate import recorded
 from perfgate import rig as rig_module
 from perfgate.against_base import against_base
 from perfgate.errors import ServerError, UsageError
@@ -232,9 +233,9 @@ def test_two_running_servers_are_loaded_in_turn_and_compared(tmp_path, monkeypat
     """The slower one shows as such, no calibration is asked for, and no verdict is given."""
     lay_out_suite(tmp_path)
     # On a busy machine a load of milliseconds is vetoed, which is not what this is about.
-    sound = rig_module.measure
+    sound = recorded.measure
     monkeypatch.setattr(
-        rig_module, "measure", lambda *args, **kwargs: replace(sound(*args, **kwargs), vetoes=())
+        recorded, "measure", lambda *args, **kwargs: replace(sound(*args, **kwargs), vetoes=())
     )
     monkeypatch.setattr(pairing, "WINDOWS", 2)
     point = small()

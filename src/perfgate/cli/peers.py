@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
-import sys
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
@@ -11,11 +9,10 @@ from typing import Annotated
 import typer
 
 from perfgate.artifacts import RECORDS, MeasurementsFile, save_measurements
-from perfgate.measure.measure import measure
-from perfgate.model import RunInfo, Target
+from perfgate.model import Target
 from perfgate.peers.records import read_peer
-from perfgate.provenance import commit, versions
-from perfgate.records import write_run
+from perfgate.recorded import measure_recorded
+from perfgate.run_info import described_run
 from perfgate.setting import DEFAULT_HARDWARE, HARDWARE, profile_of
 from perfgate.suite import find_root, load_suite
 
@@ -50,18 +47,14 @@ def import_(
     profile = profile_of(hardware, suite.root / HARDWARE)
     started_at = _modified(file)
     run = read_peer(file, suite.point(point), hardware, started_at, token_a_message=token_a_message)
-    path = write_run(output / RECORDS, run)
-    measurement = measure(run, suite.policy, records=str(path))
-    info = RunInfo(
+    measurement = measure_recorded(run, suite.policy, output / RECORDS)
+    info = described_run(
+        suite.root,
         target=Target.REMOTE,
         hardware=hardware,
-        hardware_title=profile.title,
-        simulated=False,
+        title=profile.title,
         started_at=started_at,
-        duration_s=round(measurement.window_s, 1),
-        perfgate_version=versions()["perfgate"],
-        commit=commit(suite.root),
-        command=shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        duration_s=measurement.window_s,
     )
     saved = save_measurements(output, MeasurementsFile(run=info, measurements=(measurement,)))
     typer.echo(

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from perfgate.hardware import HardwareProfile
 from perfgate.measure.measure import measure
 from perfgate.model import (
+    SIMULATED_SUFFIX,
     Distribution,
     Fingerprint,
     Measurement,
@@ -44,7 +45,8 @@ def measure_virtually(
 
     `trace` holds the rows of a replay. Rounds end by count: no time limit, no early stop.
     """
-    known = Fingerprint(hardware=f"{profile.name}-sim", target=Target.SIM, simulated=True)
+    name = profile.name + SIMULATED_SUFFIX
+    known = Fingerprint(hardware=name, target=Target.SIM, simulated=True)
     return measure(virtual_load(point, profile, known, started_at="", trace=trace), policy)
 
 

@@ -7,6 +7,7 @@ from itertools import count
 
 from perfgate.hardware import HardwareProfile
 from perfgate.model import (
+    SIMULATED_SUFFIX,
     ClientAudit,
     Fingerprint,
     LoadRun,
@@ -93,11 +94,11 @@ def virtual_fingerprint(
     """
     load = point.workload
     return Fingerprint(
-        hardware=f"{profile.name}-sim",
+        hardware=profile.name + SIMULATED_SUFFIX,
         target=Target.SIM,
         simulated=True,
         identity={
-            "hardware": f"{profile.name}-sim",
+            "hardware": profile.name + SIMULATED_SUFFIX,
             "target": Target.SIM,
             "clock": "virtual",
             "concurrency": str(load.concurrency),

@@ -5,11 +5,10 @@ from __future__ import annotations
 import shutil
 from dataclasses import dataclass, replace
 
-from perfgate.measure.measure import measure
 from perfgate.model import Fingerprint, Measurement, OperatingPoint, Sampling
 from perfgate.peers.drive import Driver, drive_with
 from perfgate.provenance import wall_clock
-from perfgate.records import write_run
+from perfgate.recorded import measure_recorded
 from perfgate.rig import Observer, Rig
 from perfgate.setting import Setting
 
@@ -60,7 +59,6 @@ class DrivenRig:
             started_at=wall_clock(),
         )
         run = replace(run, fingerprint=self._drive.named(self._rig.fingerprint(point)))
-        path = write_run(self._setting.records, run)
-        found = measure(run, self._setting.suite.policy, records=str(path))
+        found = measure_recorded(run, self._setting.suite.policy, self._setting.records)
         self._observer.end()
         return found

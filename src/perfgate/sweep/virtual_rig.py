@@ -6,10 +6,9 @@ import hashlib
 
 from perfgate import codec
 from perfgate.errors import UsageError
-from perfgate.measure.measure import measure
 from perfgate.model import Fingerprint, Measurement, OperatingPoint
 from perfgate.provenance import versions, wall_clock
-from perfgate.records import write_run
+from perfgate.recorded import measure_recorded
 from perfgate.rig import Observer
 from perfgate.setting import Setting
 from perfgate.sim.virtual_load import virtual_fingerprint, virtual_load
@@ -36,8 +35,7 @@ class VirtualRig:
             point, self._setting.profile, self.fingerprint(point), started_at=wall_clock()
         )
         self.seconds += run.marks_ns[-1] / 1e9
-        path = write_run(self._setting.records, run)
-        found = measure(run, self._setting.suite.policy, records=str(path))
+        found = measure_recorded(run, self._setting.suite.policy, self._setting.records)
         self._observer.end()
         return found
 
