@@ -24,7 +24,7 @@ from perfgate.model import OperatingPoint, RequestStatus
 from perfgate.sim.cost import cost_model
 from perfgate.sim.scheduler import Scheduler
 from perfgate.sim.steps import Step
-from perfgate.sim.virtual import TURNAROUND_S, run_closed_loop
+from perfgate.sim.virtual import TURNAROUND_S, run_load
 from perfgate.suite import load_suite
 
 ROOT = Path(__file__).parents[1]
@@ -93,7 +93,7 @@ def latencies_of(stream: Stream, profile: HardwareProfile, point: OperatingPoint
         noise = float(np.exp(stream.step_sd * rng.standard_normal()))
         return honest(step) * noise + stalled * stream.stall_s
 
-    run = run_closed_loop(
+    run = run_load(
         Scheduler(point.engine, point.serving, vocab_size=2),
         cost,
         point.workload,

@@ -199,7 +199,7 @@ def run_tests(tree, tests, *, compiled=False):
             os.killpg(child, signal.SIGKILL)
             os.waitpid(child, 0)
             return None, ""
-        time.sleep(0.01)
+        time.sleep(0.01)  # waiting for a child has no time limit of its own
     lines = told.read_text().splitlines() if told.exists() else []
     failed = [line.removeprefix("failed ") for line in lines if line.startswith("failed ")]
     if compiled:

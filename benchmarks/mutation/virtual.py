@@ -20,7 +20,7 @@ from perfgate.model import (
 )
 from perfgate.sim.cost import cost_model
 from perfgate.sim.scheduler import Scheduler
-from perfgate.sim.virtual import TURNAROUND_S, run_closed_loop
+from perfgate.sim.virtual import TURNAROUND_S, run_load
 
 ROUNDS, ROUND_REQUESTS = 8, 150
 _SPARE = 10  # requests that end in the very step of a mark belong to the round before it
@@ -45,7 +45,7 @@ def load_run(point: OperatingPoint, profile: HardwareProfile, mutant: Mutant | N
     engine = replace(point.engine, **change.engine)
     serving = replace(point.serving, **change.serving)
     clients = point.workload.concurrency
-    run = run_closed_loop(
+    run = run_load(
         Scheduler(engine, serving, vocab_size=profile.require_simulation().model.vocab),
         change.cost(cost_model(profile, engine).step_seconds),
         point.workload,

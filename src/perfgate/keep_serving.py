@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import NoReturn
 
 from perfgate.engines.build import build
-from perfgate.load.closed_loop import ClosedLoop
 from perfgate.load.planner import prompts_needed
+from perfgate.load.running import RunningLoad
 from perfgate.model import OperatingPoint, Sampling, Server, Workload
 from perfgate.serving.command import Ports
 from perfgate.serving.metrics import scrape
@@ -69,7 +69,7 @@ def until_told_to_stop() -> Iterator[None]:
 def _stay(server: Server) -> NoReturn:
     while True:
         scrape(server.metrics_url)  # raises once nobody answers
-        time.sleep(_LOOK_S)
+        time.sleep(_LOOK_S)  # nothing tells of a server's end but asking it
 
 
 def _keep_busy(server: Server, workload: Workload, folder: Path) -> NoReturn:
@@ -78,7 +78,7 @@ def _keep_busy(server: Server, workload: Workload, folder: Path) -> NoReturn:
     count, seed = prompts_needed(workload, sampling), workload.seed
     while True:
         texts = prompts(tokenizer, isl=workload.isl, count=count, seed=seed)
-        with ClosedLoop(server, workload, texts, spool=folder) as load:
+        with RunningLoad(server, workload, texts, spool=folder) as load:
             load.ramp_up()
             load.round(sampling.round_requests)
         seed += 1  # a prompt seen before could come from a cache

@@ -16,7 +16,7 @@ from tokenizers import Tokenizer
 
 from perfgate import codec
 from perfgate.errors import LoadError, RecordsError, UsageError
-from perfgate.load.closed_loop import ClosedLoop, prompts_needed
+from perfgate.load.running import RunningLoad, prompts_needed
 from perfgate.model import OperatingPoint, RequestStatus, Sampling, Server, Target, Workload
 from perfgate.observe.kernels import Capture, Phase, PhaseCapture, parse_kernel_summary
 from perfgate.observe.nsys import Nsys, ServerKind, find_nsys, run
@@ -161,7 +161,9 @@ def _drive(
     texts = prompts(tokenizer, isl=load.isl, count=needed, seed=load.seed)
     with (
         tempfile.TemporaryDirectory(prefix="perfgate-") as spool,
-        ClosedLoop(server, load, texts, spool=Path(spool), on_progress=observer.advance) as clients,
+        RunningLoad(
+            server, load, texts, spool=Path(spool), on_progress=observer.advance
+        ) as clients,
     ):
         clients.ramp_up()
         with nsys.collecting(report.resolve()):

@@ -17,9 +17,9 @@ from perfgate.engines.build import build
 from perfgate.engines.site import Site
 from perfgate.errors import LoadError, PerfGateError, ServerError, UsageError
 from perfgate.gpus import VISIBLE, claim, list_gpus, visible
-from perfgate.load.closed_loop import ClosedLoop, LoadOutcome
 from perfgate.load.fleet import Crew, here
 from perfgate.load.planner import prompts_needed
+from perfgate.load.running import LoadOutcome, RunningLoad
 from perfgate.load.shards import CPU_S_PER_TOKEN, workers_needed
 from perfgate.measure.stopping import goes_on
 from perfgate.measure.validity import only_disturbed
@@ -51,7 +51,7 @@ from perfgate.workload_form import trace_rows
 DRAIN_S = 120.0
 # TensorRT-LLM's backend brings its metrics up to date every 100 ms.
 SETTLE_S = 0.3
-_POLL_S = 0.1
+_POLL_S = 0.1  # an engine's requests are known by asking alone
 
 TimeRounds = Callable[[Callable[[], None], int], object]
 
@@ -292,7 +292,7 @@ class Rig:
         )
         with (
             self._step(f"measure {point.id}"),
-            ClosedLoop(
+            RunningLoad(
                 server,
                 workload,
                 texts,

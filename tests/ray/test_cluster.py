@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from perfgate.errors import LoadError, NoSamplesError, UsageError
-from perfgate.load.closed_loop import ClosedLoop
+from perfgate.load.running import RunningLoad
 from perfgate.measure.measure import measure
 from perfgate.mock_server import MockServer, Script
 from perfgate.model import Policy, RequestStatus, Workload
@@ -63,7 +63,7 @@ def server():
 def test_the_nodes_make_one_load(crew, server, tmp_path):
     """Three nodes start together; their records are one run's, in this machine's time."""
     began_ns = time.perf_counter_ns()
-    with ClosedLoop(server.server, WORKLOAD, PROMPTS, spool=tmp_path, crew=crew) as load:
+    with RunningLoad(server.server, WORKLOAD, PROMPTS, spool=tmp_path, crew=crew) as load:
         load.ramp_up()
         load.round(30)
         outcome = load.finish()
@@ -117,7 +117,7 @@ def test_a_load_that_lost_a_node_is_not_measured(cluster, crew, server, tmp_path
 
     The reason is a fault of the run. Its records cannot even say when the ramp was over.
     """
-    with ClosedLoop(server.server, WORKLOAD, PROMPTS, spool=tmp_path, crew=crew) as load:
+    with RunningLoad(server.server, WORKLOAD, PROMPTS, spool=tmp_path, crew=crew) as load:
         load.ramp_up()
         load.round(12)
         cluster.remove_node(cluster.worker_nodes.copy().pop(), allow_graceful=False)

@@ -99,7 +99,7 @@ def test_an_interrupted_run_stops_its_server(how, tmp_path):
         for line in run.stdout:
             if "measure fp16-b16-c16" in line:
                 break
-        time.sleep(3.0)
+        time.sleep(3.0)  # in the middle of its first round
         servers, mine = servers_of(run.pid), segments() - before
         assert servers
         assert mine

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from perfgate.load.closed_loop import ClosedLoop
+from perfgate.load.running import RunningLoad
 from perfgate.measure.measure import measure
 from perfgate.model import Policy, Sampling, Workload
 from perfgate.serving.tokenizer import load_tokenizer, prompts
@@ -61,7 +61,7 @@ def test_a_cpu_hog_on_the_clients_cores_is_detected(server, tmp_path):
     """The worker shares its core with busy processes: INVALID, and the reason says who was late."""
     with (
         crowded_core(),
-        ClosedLoop(server, WORKLOAD, PROMPTS, spool=tmp_path) as load,
+        RunningLoad(server, WORKLOAD, PROMPTS, spool=tmp_path) as load,
     ):
         give_way()
         load.ramp_up()

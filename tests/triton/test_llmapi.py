@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from perfgate.load.closed_loop import ClosedLoop
+from perfgate.load.running import RunningLoad
 from perfgate.load.tensors import fetch_inputs
 from perfgate.model import Engine, Target, Workload
 from perfgate.serving.command import server_command
@@ -148,7 +148,7 @@ def test_a_client_that_leaves_aborts_its_request(server, llm_log):
     while llm_log.read_text().count("abort after") == before:
         deadline -= 1
         assert deadline, llm_log.read_text()
-        time.sleep(0.05)
+        time.sleep(0.05)  # the model's log tells of it, and nothing else
     tokens = int(llm_log.read_text().rpartition("abort after ")[2].split()[0])
     assert tokens < 1900
 
@@ -174,7 +174,7 @@ def test_a_whole_load_is_measured_as_on_the_other_targets(server, tmp_path):
     """The suite's own client: every request of the length asked for, with the engine's stamps."""
     load = Workload(concurrency=8, isl=40, osl=16)
     texts = prompts(load_tokenizer(), isl=40, count=120, seed=3)
-    with ClosedLoop(server, load, texts, spool=tmp_path) as loop:
+    with RunningLoad(server, load, texts, spool=tmp_path) as loop:
         loop.ramp_up()
         loop.round(24)
         outcome = loop.finish()

@@ -9,9 +9,9 @@ import pytest
 from tritonclient.grpc import service_pb2
 
 from perfgate.load.calibration import calibrate_client
-from perfgate.load.closed_loop import ClosedLoop
 from perfgate.load.dialects import learn_dialect
 from perfgate.load.planner import plan_requests
+from perfgate.load.running import RunningLoad
 from perfgate.load.spool import Receiver
 from perfgate.load.wire import END
 from perfgate.model import Protocol, RequestStatus, Workload
@@ -50,7 +50,7 @@ def event(message):
 def messages(server, receiver, spool, understood=content):
     """What every finished request of one load brought, by its index."""
     heard = {}
-    load = ClosedLoop(
+    load = RunningLoad(
         server,
         LOAD,
         PROMPTS,

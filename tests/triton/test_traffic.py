@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from perfgate.hardware import load_profile
-from perfgate.load.closed_loop import ClosedLoop
 from perfgate.load.planner import prompts_needed
+from perfgate.load.running import RunningLoad
 from perfgate.load.spool import Receiver
 from perfgate.measure.measure import measure
 from perfgate.measure.validity import only_disturbed
@@ -70,7 +70,7 @@ def drive(server, point, spool, receiver=Receiver.FAST):
     schedule = plan_schedule(load, prompts_needed(load, sampling))
     texts = draw_prompts(load_tokenizer(), schedule.isl, seed=load.seed, turns=load.turns)
     ramp = ramp_requests(load, sampling)
-    with ClosedLoop(
+    with RunningLoad(
         server, load, texts, spool=spool, schedule=schedule, ramp=ramp, receiver=receiver
     ) as running:
         running.ramp_up()

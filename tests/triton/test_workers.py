@@ -7,8 +7,8 @@ from dataclasses import replace
 
 import pytest
 
-from perfgate.load.closed_loop import ClosedLoop
 from perfgate.load.fleet import here
+from perfgate.load.running import RunningLoad
 from perfgate.measure.measure import measure
 from perfgate.model import Policy, RequestStatus, Sampling, Workload
 from perfgate.rig import SETTLE_S
@@ -28,7 +28,7 @@ def test_client_and_server_count_the_same(server, tmp_path, workers):
     """However many workers send, Triton's tokens and requests are those of the merged records."""
     time.sleep(SETTLE_S)  # what an earlier test asked for may just have been answered
     before = scrape(server.metrics_url)
-    with ClosedLoop(server, WORKLOAD, PROMPTS, spool=tmp_path, crew=here(workers)) as load:
+    with RunningLoad(server, WORKLOAD, PROMPTS, spool=tmp_path, crew=here(workers)) as load:
         load.ramp_up()
         for _ in range(SAMPLING.rounds):
             load.round(SAMPLING.round_requests)

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from perfgate.errors import LoadError, UsageError
-from perfgate.load.closed_loop import ClosedLoop
 from perfgate.load.fleet import here
+from perfgate.load.running import RunningLoad
 from perfgate.load.spool import Receiver
 from perfgate.measure.measure import measure
 from perfgate.mock_server import Misbehaviour, MockServer, Script
@@ -51,7 +51,7 @@ def make_loop(
     server, spool, *, protocol, texts=None, deadline_s=PATIENCE_S, stall_s=PATIENCE_S, **options
 ):
     """A small closed loop."""
-    return ClosedLoop(
+    return RunningLoad(
         replace(server, protocol=protocol),
         WORKLOAD,
         texts or prompts(),
@@ -335,7 +335,7 @@ def test_the_library_is_not_asked_to_speak_http(mocked_server, tmp_path):
 
 def test_a_load_is_a_context_manager(loop, mocked_server, tmp_path):
     """Used without `with` it says what to do."""
-    with pytest.raises(LoadError, match="use ClosedLoop as a context manager"):
+    with pytest.raises(LoadError, match="use RunningLoad as a context manager"):
         loop(mocked_server.server, tmp_path).ramp_up()
 
 

@@ -6,8 +6,8 @@ from itertools import pairwise
 
 import pytest
 
-from perfgate.load.closed_loop import ClosedLoop
 from perfgate.load.fleet import here
+from perfgate.load.running import RunningLoad
 from perfgate.load.spool import Receiver
 from perfgate.mock_server import Script
 from perfgate.model import ArrivalProcess, Arrivals, RequestStatus, Sessions, Workload
@@ -26,7 +26,7 @@ def drive(request, mocked_server, tmp_path):
 
     def run(load, *, ramp=8, rounds=(10, 10), seconds=None, workers=1):
         texts = [f"prompt {number}" for number in range(40)]
-        with ClosedLoop(
+        with RunningLoad(
             mocked_server.server,
             load,
             texts,

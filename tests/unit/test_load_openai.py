@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from perfgate.errors import LoadError
-from perfgate.load.closed_loop import ClosedLoop
 from perfgate.load.openai import Extensions, fetch_extensions, read, serialise
 from perfgate.load.parser import parse_exchange
+from perfgate.load.running import RunningLoad
 from perfgate.load.spool import Ending, Exchange
 from perfgate.load.wire import END
 from perfgate.mock_server import Misbehaviour, MockServer, Script
@@ -148,7 +148,7 @@ def outcome_of(script, tmp_path, **options):
     """A small closed loop against the mocked server."""
     with MockServer(script) as mock:
         server = replace(mock.server, protocol=Protocol.OPENAI)
-        load = ClosedLoop(
+        load = RunningLoad(
             server,
             Workload(concurrency=3, isl=8, osl=6),
             [f"prompt {number}" for number in range(60)],

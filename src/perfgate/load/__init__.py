@@ -3,7 +3,7 @@
     planner      what is sent: every request drawn and serialised before the clock starts
     worker       the process that sends it: appends stamps and raw bytes, parses nothing
     parser       what came back: raw bytes to RequestRecords, after the run
-    closed_loop  the door: one load from start to end
+    running      the door: one load from start to end
 
 This file imports nothing, so that the worker starts with what it needs alone.
 """

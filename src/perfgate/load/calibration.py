@@ -11,9 +11,9 @@ from pathlib import Path
 
 from tritonclient.grpc import service_pb2
 
-from perfgate.load.closed_loop import ClosedLoop
 from perfgate.load.fidelity import Fidelity, StampedStream, judge_stamps
 from perfgate.load.planner import prompts_needed
+from perfgate.load.running import RunningLoad
 from perfgate.load.spool import Ending, Exchange, Receiver
 from perfgate.load.wire import END
 from perfgate.model import ClientAudit, Protocol, Sampling, Server, Workload
@@ -55,7 +55,7 @@ def calibrate_client(
     texts = [f"prompt {number}" for number in range(count)]
     with (
         tempfile.TemporaryDirectory(prefix="perfgate-audit-") as folder,
-        ClosedLoop(
+        RunningLoad(
             server, workload, texts, spool=Path(folder), receiver=receiver, on_exchange=keep
         ) as load,
     ):

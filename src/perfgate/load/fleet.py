@@ -108,7 +108,7 @@ class Fleet:
         while not reached():
             for worker in self.workers:
                 worker.require_alive()
-            time.sleep(POLL_S)
+            time.sleep(POLL_S)  # workers count in shared memory, which wakes nobody
 
     def drain(self) -> None:
         """Return when the requests in flight have ended, and the workers with them.
@@ -121,7 +121,7 @@ class Fleet:
             for worker in running:
                 with suppress(LoadError):
                     worker.require_alive()
-            time.sleep(POLL_S)
+            time.sleep(POLL_S)  # one that stands still has to be noticed, too: no plain wait
 
     def stop(self) -> None:
         """End every worker at once."""

@@ -155,7 +155,7 @@ class WorkerProcess:
             if time.monotonic() > limit:
                 msg = f"the load worker was not ready within {START_S:g} s. {self._log_tail()}"
                 raise LoadError(msg)
-            time.sleep(POLL_S)
+            time.sleep(POLL_S)  # it counts in shared memory, which wakes nobody
 
     def require_alive(self) -> None:
         """Raise LoadError if the worker has ended, or its event loop stands still."""

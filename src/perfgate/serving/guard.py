@@ -108,7 +108,7 @@ def _reap(grace_s: float) -> None:
     with contextlib.suppress(ChildProcessError):
         while time.monotonic() < deadline:
             if os.waitpid(-1, os.WNOHANG)[0] == 0:
-                time.sleep(_TICK_S / 10)
+                time.sleep(_TICK_S / 10)  # waiting for any child has no time limit of its own
 
 
 if __name__ == "__main__":

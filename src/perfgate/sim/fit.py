@@ -24,7 +24,7 @@ from perfgate.model import OperatingPoint
 from perfgate.sim.cost import cost_model
 from perfgate.sim.scheduler import Scheduler
 from perfgate.sim.steps import Step
-from perfgate.sim.virtual import TURNAROUND_S, run_closed_loop, steady_state
+from perfgate.sim.virtual import TURNAROUND_S, run_load, steady_state
 
 FLOOR_MARGIN = 0.03
 """Simulated throughput aims this far above a floor, so that noise does not fail it."""
@@ -110,7 +110,7 @@ def schedule(point: OperatingPoint) -> Schedule:
         steps.append(step)
         return _ANY_STEP_S
 
-    run = run_closed_loop(
+    run = run_load(
         Scheduler(point.engine, point.serving, vocab_size=2),
         record,
         point.workload,

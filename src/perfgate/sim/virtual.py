@@ -79,7 +79,7 @@ def simulate(
     of a replay.
     """
     scheduler = Scheduler(engine, serving, vocab_size=profile.require_simulation().model.vocab)
-    return run_closed_loop(
+    return run_load(
         scheduler,
         cost_model(profile, engine).step_seconds,
         workload,
@@ -90,7 +90,7 @@ def simulate(
     )
 
 
-def run_closed_loop(
+def run_load(
     scheduler: Scheduler,
     cost: StepCost,
     workload: Workload,

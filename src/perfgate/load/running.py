@@ -27,7 +27,7 @@ from perfgate.traffic.pace import NEVER
 from perfgate.traffic.rounds import find_marks
 from perfgate.traffic.schedule import Schedule, plan_schedule
 
-__all__ = ["ClosedLoop", "LoadOutcome", "prompts_needed"]
+__all__ = ["LoadOutcome", "RunningLoad", "prompts_needed"]
 
 REQUEST_DEADLINE_S = 120.0
 STALL_S = 30.0
@@ -46,17 +46,17 @@ class LoadOutcome:
     faults: tuple[str, ...]
 
 
-class ClosedLoop:
-    """A load of `workload.concurrency` clients, each with one request in flight at a time.
+class RunningLoad:
+    """A load while it runs: `workload.concurrency` clients of at most one request in flight each.
 
-    In a closed loop always one; in an open loop, that of a workload with arrivals, whoever is free
-    sends what is due.
+    In a closed loop it is always one; in an open loop, that of a workload with arrivals, whoever is
+    free sends what is due.
 
     A context manager: entering plans the requests and starts the workers (`crew`, by default one
     process here), which connect; leaving ends them and removes their files from `spool`, whatever
     happened.
 
-        with ClosedLoop(server, workload, prompts, spool=folder) as load:
+        with RunningLoad(server, workload, prompts, spool=folder) as load:
             load.ramp_up()
             load.round(160)
             outcome = load.finish()
@@ -184,7 +184,7 @@ class ClosedLoop:
     @property
     def _workers(self) -> Fleet:
         if self._fleet is None:
-            msg = "the load is not running: use ClosedLoop as a context manager"
+            msg = "the load is not running: use RunningLoad as a context manager"
             raise LoadError(msg)
         return self._fleet
 
