@@ -6,15 +6,33 @@ from dataclasses import replace
 import pytest
 
 from perfgate.errors import ServerError
+from perfgate.explore import run as module
 from perfgate.explore.findings import Budget
 from perfgate.explore.run import Task, explore
 from perfgate.measure.measure import measure
 from perfgate.model import Policy, Veto
 from perfgate.records import write_run
+from perfgate.sim.report import simulate_point
 from tests.unit.explore_samples import GOAL, a_space
 from tests.unit.factories import a_run_info, a_steady_run
 
 pytestmark = pytest.mark.unit
+
+# Virtual time gives the same for the same point, and most of these tests ask for the same ones.
+REMEMBERED = {}
+
+
+def remembered(profile, point):
+    """Simulate a point once for all tests."""
+    key = repr(point)
+    if key not in REMEMBERED:
+        REMEMBERED[key] = simulate_point(profile, point)
+    return REMEMBERED[key]
+
+
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch):
+    monkeypatch.setattr(module, "simulate_point", remembered)
 
 
 class Observer:
@@ -112,8 +130,9 @@ def test_what_is_found_is_no_worse_than_what_is_served(tmp_path):
     assert found.spent.candidates == 3
 
 
-def test_an_exploration_can_be_repeated(tmp_path):
+def test_an_exploration_can_be_repeated(tmp_path, monkeypatch):
     """Seeded and in virtual time, two of them find the same."""
+    monkeypatch.setattr(module, "simulate_point", simulate_point)
     one, two = run(tmp_path / "one"), run(tmp_path / "two")
 
     assert one.trials == two.trials

@@ -1,6 +1,7 @@
 """The run as one page."""
 
 import re
+from functools import cache
 from html.parser import HTMLParser
 
 import pytest
@@ -46,10 +47,16 @@ class Page(HTMLParser):
         assert self.open.pop() == tag
 
 
+@cache
+def sample_page(name):
+    """The page of a sample run, drawn once for all who only read it."""
+    return render_html(samples.ALL[name]())
+
+
 @pytest.fixture(params=samples.ALL)
 def page(request):
     """The page of each sample run."""
-    return render_html(samples.ALL[request.param]())
+    return sample_page(request.param)
 
 
 def test_every_tag_closes(page):
@@ -95,7 +102,7 @@ def test_hostile_text_stays_text():
 def test_every_point_is_in_the_table_with_its_numbers(name):
     """A row shows the throughput, P95 and verdict of its measurement."""
     report = samples.ALL[name]()
-    table = render_html(report).split("<tbody", 2)[1].split("</tbody>")[0]
+    table = sample_page(name).split("<tbody", 2)[1].split("</tbody>")[0]
     lines = table.split("<tr")[1:]
 
     for row, line in zip(rows(report), lines, strict=True):
@@ -108,23 +115,23 @@ def test_every_point_is_in_the_table_with_its_numbers(name):
 
 def test_simulated_runs_carry_a_banner():
     """Simulated is said in the title and at the top; for hardware nowhere."""
-    assert render_html(samples.passing()).count("SIMULATED gb10") >= 2
-    assert "SIMULATED" not in render_html(samples.hardware())
+    assert sample_page("passing").count("SIMULATED gb10") >= 2
+    assert "SIMULATED" not in sample_page("hardware")
 
 
 def test_panels_without_data_are_left_out():
     """No heading stands over nothing."""
-    nothing, single = render_html(samples.empty()), render_html(samples.single())
+    nothing, single = sample_page("empty"), sample_page("single")
 
     assert "No operating point was measured." in nothing
     assert "<figure" not in nothing
     assert "curve-title" not in single
-    assert "curve-title" in render_html(samples.passing())
+    assert "curve-title" in sample_page("passing")
 
 
 def test_the_page_says_what_to_do_next():
     """Verdict, next step, findings and their advice are there."""
-    text = render_html(samples.regression())
+    text = sample_page("regression")
 
     assert "Of 8 points and 3 comparisons, 4 regressed and 7 pass." in text
     assert "Slower than agreed." in text
@@ -134,7 +141,7 @@ def test_the_page_says_what_to_do_next():
 
 def test_a_veto_is_shown_beside_the_clients_own_numbers():
     """The validity table names what broke."""
-    assert "the client used 91 % of a core (at most 70 %)" in render_html(samples.invalid())
+    assert "the client used 91 % of a core (at most 70 %)" in sample_page("invalid")
 
 
 def test_the_provenance_is_complete():
