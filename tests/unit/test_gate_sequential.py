@@ -79,6 +79,16 @@ def test_two_bad_runs_of_the_base_hide_no_loss():
     assert [one.verdict for one in seen_late] == [Verdict.REGRESSION] * 2
 
 
+def test_a_loss_within_the_margin_is_red_where_it_can_be_proven():
+    """Three pairs of a quiet cell rule out 5 %, and show 3 %: no pass, but the look that proves."""
+    quiet = replace(series(0.03, sd=0.002), pair_sd=0.002)
+    early = replace(quiet, base=quiet.base[:4], candidate=quiet.candidate[:4])
+
+    assert stand([early], RULES).verdict is None
+    assert stand([quiet], RULES).verdict is Verdict.REGRESSION
+    assert stand([quiet], RULES).pairs == RULES.boundaries.design.first_regression
+
+
 def test_the_job_stops_as_soon_as_it_is_decided():
     """An unchanged candidate needs few pairs, and later ones cannot unsay the verdict."""
     standing = stand([series()], RULES)

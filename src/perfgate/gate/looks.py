@@ -16,8 +16,7 @@ FAR_OFF = 2.0
 """How many times the scatter that chance explains is beyond doubt another host's."""
 CLUSTER_GAP_SD = 4.0
 TORN_SD = 3.0
-"""No cell passes on fewer than five pairs while one of them shows a loss so far from the rest."""
-LEAST_TORN = 5
+"""Too early to prove a loss, no cell passes while a pair shows one so far from the rest."""
 _CLUSTER_SHARE = 4  # a cluster holds a quarter of the runs
 _LEAST_CLUSTER = 2
 
@@ -52,7 +51,8 @@ def look(
     """Look at `losses` (..., cells, k) of pairs whose calibrated sd is `prior_sd` (..., cells).
 
     A cell regresses when its lower bound lies over its tolerance and passes when its upper bound
-    lies under its margin, both log-losses (cells,) or one for all.
+    lies under its margin, both log-losses (cells,) or one for all. On a look too early to prove a
+    loss a cell that shows one over its tolerance waits for the look that can.
     """
     values, sd0 = np.asarray(losses, np.float64), np.asarray(prior_sd, np.float64)
     cells, pairs = values.shape[-2:]
@@ -68,8 +68,10 @@ def look(
     )
     low = loss - boundaries.to_regress(pairs, cells) * doubt
     high = loss + boundaries.to_pass(pairs) * error
+    early = pairs < boundaries.design.first_regression
     # Of three pairs two may hold a bad run of the base: the third then is the one to believe.
-    torn = (values.max(axis=-1) - loss > TORN_SD * sd0) & (pairs < LEAST_TORN)
+    torn = values.max(axis=-1) - loss > TORN_SD * sd0
+    shown = loss - boundaries.to_pass(pairs) * error > np.asarray(tolerance)
     # Two bad runs among few pairs look like a bad host; among many they do not.
     far_off = 2 * pairs >= boundaries.design.last_look
     return Look(
@@ -78,7 +80,7 @@ def look(
         low=low,
         high=high,
         regresses=low > np.asarray(tolerance),
-        passes=(high < np.asarray(margin)) & ~torn,
+        passes=(high < np.asarray(margin)) & ~(early & (torn | shown)),
         noisy=noisy,
         off_calibration=(ratio <= least) | (far_off & (ratio > FAR_OFF * most)),
     )
