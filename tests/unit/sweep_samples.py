@@ -7,12 +7,16 @@ from perfgate.errors import LoadError
 from perfgate.model import ResourceUse, Sampling, Veto
 from perfgate.sweep.choice import Next, Seen, SweepPlan, next_choice
 from perfgate.sweep.content import SweepFile
+from perfgate.sweep.rate_result import rate_result
+from perfgate.sweep.rates import RatePlan, open_loop
 from perfgate.sweep.result import result_of
 from perfgate.sweep.run import Means, begun, run_sweep
 from tests.unit.factories import a_claim, a_distribution, a_measurement, a_point, a_run_info
 from tests.unit.sim_samples import gb10
 
 SAMPLING = Sampling(rounds=4, round_requests=80, ramp=2)
+KEEPS_UP = 25.0
+"""Requests a second that the made-up engine takes; at 20 its P95 reaches the ceiling of 7 s."""
 
 
 def curve(concurrency, *, fixed_s=0.0268, each_s=0.0001625, batch=192, osl=128):
@@ -68,6 +72,8 @@ class Rigs:
 
     def measure(self, point):
         """The point's measurement, or what goes wrong there."""
+        if point.workload.arrivals is not None:
+            return self.offer(point, point.workload.arrivals.requests_per_s)
         concurrency = point.workload.concurrency
         if concurrency == self.interrupt_at:
             raise KeyboardInterrupt
@@ -95,6 +101,23 @@ class Rigs:
             latency_s=a_distribution(latency, p95=found.latency_s.p95),
         )
 
+    def offer(self, point, rate):
+        """An open loop's measurement: P95 grows by a quarter second a request/s, up to 25."""
+        if rate == self.interrupt_at:
+            raise KeyboardInterrupt
+        self.measured.append(point.id)
+        self.now += self.seconds
+        if rate in self.broken:
+            raise LoadError("every stream was reset")
+        behind = (Veto(rule="backlog", message="it does not keep up"),) if rate > KEEPS_UP else ()
+        found = a_measurement(
+            point,
+            throughput_tok_s=128 * min(rate, KEEPS_UP),
+            p95_s=2 + rate / 4,
+            vetoes=self.vetoed.get(rate, behind),
+        )
+        return replace(found, records="")
+
     def expect(self, later):
         """Keep what was announced."""
         self.ahead.append(later)
@@ -116,6 +139,28 @@ def a_sweep(rigs, plan=None, *, earlier=None, boots=1):
     point = replace(a_point(claim=a_claim(floor_tok_s=None)), gated=False)
     run_sweep(earlier or begun(point, plan), plan, rigs.means(), boots=boots)
     return rigs.stored[-1]
+
+
+def a_rate_plan(**changes):
+    """A sweep of rates with time enough."""
+    return replace(RatePlan(sampling=SAMPLING, budget_s=1e9), **changes)
+
+
+def a_rate_sweep(rigs=None, plan=None, *, earlier=None, ceiling_s=7.0):
+    """Offer rates to a made-up engine to the end and return what came."""
+    rigs, plan = rigs or Rigs(), plan or a_rate_plan()
+    claim = a_claim(floor_tok_s=None, ceiling_p95_s=ceiling_s) if ceiling_s else None
+    point = open_loop(replace(a_point(claim=claim), gated=False), most_in_flight=384)
+    run_sweep(earlier or begun(point, plan), plan, rigs.means(), boots=1)
+    return rigs.stored[-1]
+
+
+def a_rate_file():
+    """A finished sweep of rates, with a disturbed and a broken one."""
+    veto = Veto(rule="client-cpu", message="the <b>client</b> was slow")
+    plan = a_rate_plan(rates=(4.0, 8.0, 12.0, 16.0, 20.5, 32.0))
+    sweep = a_rate_sweep(Rigs(vetoed={8.0: (veto,)}, broken={12.0}), plan)
+    return SweepFile(run=a_run_info(), engines=(replace(sweep, offered=rate_result(sweep)),))
 
 
 def a_sweep_file(*, virtual=False):

@@ -128,6 +128,11 @@ def test_a_folder_of_something_else_is_refused_field_by_field(folder, monkeypatc
         (("--engine", "fp8-b16", "--concurrency", "8,x"), "whole numbers with commas"),
         (("--engine", "fp8-b16", "--concurrency", "0"), "it must be at least 1"),
         (("--engine", "fp8-b16", "--minutes", "0"), "--minutes: got 0.0"),
+        (("--engine", "fp8-b16", "--rate", "4;8"), "numbers with commas between, as 4,8,16"),
+        (("--engine", "fp8-b16", "--rate", "0"), "--rate: got 0.0, but it must be above 0"),
+        (("--engine", "fp8-b16", "--rate", "4", "--boots", "2"), "on one server start"),
+        (("--engine", "fp8-b16", "--rate", "4", "--concurrency", "8"), "give one of them"),
+        (("--engine", "fp8-b16", "--rate", "4", "--minutes", "0"), "--minutes: got 0.0"),
         (("--engine", "fp8-b16", "--target", "llmapi"), "virtual time"),
         (("--engine", "fp8-b16", "--triton-url", "grpc://x:1"), "needs no server"),
         (("--engine", "fp8-b16", "--p95-ceiling", "-1"), "it must be above 0"),
@@ -137,6 +142,28 @@ def test_mistakes_are_refused_before_anything_is_measured(folder, monkeypatch, c
     """Field, value and rule; no folder is made."""
     assert told in refused(monkeypatch, capsys, "--simulate", *words)
     assert not (folder / "out").exists()
+
+
+def test_rates_are_offered_up_to_the_highest_that_holds(folder):
+    """In virtual time: below the closed loop's 3000 tok/s, for arrivals come unevenly."""
+    (one,) = json.loads(sweep("--json", "--rate", "16,20,24,32").stdout)
+    rows = {row["requests_per_s"]: row for row in one["result"]["rows"]}
+
+    assert one["result"]["highest"] == 20
+    assert rows[20]["latency_p95_s"] < 7.0 < rows[24]["latency_p95_s"]
+    assert rows[32]["behind"]
+    assert not rows[24]["behind"]
+    assert "Poisson arrivals" in (folder / "out" / artifacts.SWEEP_HTML).read_text()
+    assert (folder / "out" / artifacts.CURVE).exists()
+
+
+def test_a_folder_of_a_closed_loop_takes_no_rates(folder, monkeypatch, capsys):
+    """A curve of both would be a curve of neither."""
+    sweep("--concurrency", "8,16,64")
+    told = refused(monkeypatch, capsys, "--simulate", "--engine", "fp8-b192", "--rate", "4")
+
+    assert folder
+    assert "workload.arrivals is None there" in told
 
 
 def test_engines_of_one_folder_are_shown_side_by_side(folder):

@@ -4,9 +4,10 @@ from dataclasses import replace
 
 import pytest
 
-from perfgate.report.sweep import sweep_html, sweep_svg, sweep_text
+from perfgate.report.plots import curve_svg
+from perfgate.report.sweep import drawn_curve, sweep_html, sweep_text
 from tests.unit.sim_samples import gb10
-from tests.unit.sweep_samples import a_sweep_file
+from tests.unit.sweep_samples import a_rate_file, a_sweep_file
 
 pytestmark = pytest.mark.unit
 
@@ -65,7 +66,27 @@ def test_the_page_escapes_loads_nothing_and_draws_each_engine():
 def test_bands_are_drawn():
     """Each throughput has its whisker, and the legend says what it is."""
     content = a_sweep_file()
-    drawing = sweep_svg(content.engines[0], content.engines[0].result, gb10())
+    drawing = curve_svg(drawn_curve(content.engines[0], gb10()))
 
     assert drawing.count('class="band"') >= 3 * len(content.engines[0].result.rows)
     assert "95 % band" in drawing
+
+
+def test_rates_have_a_table_a_sentence_and_a_curve_of_their_own():
+    """What the server cannot keep up with has no latency, in the table and in the drawing."""
+    content = a_rate_file()
+    lines = sweep_text(content).splitlines()
+    rows = {line.split()[0]: line.split() for line in lines if line and line[0].isdigit()}
+    page = sweep_html(content, gb10())
+
+    assert "Poisson arrivals" in lines[2]
+    assert rows["16"][1:3] == ["16.00", "2048"]
+    assert (rows["16"][-1], rows["20.5"][-1]) == ("yes", "no")
+    assert rows["32"].count("behind") == 4
+    assert any(line.startswith("Up to 16 requests/s (2048 tok/s)") for line in lines)
+    assert "INVALID fp8-b192-r8: the <b>client</b> was slow." in lines
+    assert "Not measured: 12 requests/s: every stream was reset." in lines
+    assert "Requests offered a second" in page
+    assert "&lt;b&gt;client" in page
+    assert "requests/s 20.5: 2624 tok/s, P95 7.12 s, over the ceiling" in page
+    assert page.count("requests/s 32: 3200 tok/s, P95 unknown") == 2  # a dot in each width

@@ -1,4 +1,4 @@
-"""The command that measures an engine over concurrency: sweep."""
+"""The command that measures an engine over its load: sweep."""
 
 from __future__ import annotations
 
@@ -38,6 +38,10 @@ def sweep(
         str | None,
         typer.Option("--concurrency", help="Only these, as 1,8,64 (default: chosen on the way)."),
     ] = None,
+    rate: Annotated[
+        str | None,
+        typer.Option("--rate", help="Open loop: offer these requests/s, as 4,8,16, or `auto`."),
+    ] = None,
     minutes: Annotated[
         float, typer.Option("--minutes", help="What an engine may cost where they are chosen.")
     ] = 10.0,
@@ -70,9 +74,11 @@ def sweep(
 ) -> None:
     """Measure engines over concurrency: the curve, its knee, and the range to run at and why.
 
+    With --rate the loop is open, and the answer is the highest rate that an engine keeps up with.
     Every point is stored at once. Ctrl-C ends a sweep in order; the same command goes on with it.
     Exit code: 0, 2 wrong usage, 4 an engine without a valid measurement, 130 interrupted.
     """
+    rates = _rates(rate, concurrency=concurrency, boots=boots, driver=driver)
     drive = _drive(driver, tokenizer, virtual=simulate)
     setting = _setting(target, triton_url, output, virtual=simulate)
     job = SweepJob(
@@ -85,6 +91,7 @@ def sweep(
         ),
         engines=engine,
         concurrencies=_numbers(concurrency),
+        rates=rates,
         budget_s=60 * minutes,
         boots=boots,
         p95_ceiling_s=p95_ceiling,
@@ -94,7 +101,11 @@ def sweep(
     finished = job.run()
     if json:
         told = [
-            {"engine": one.point.engine.name, "ended": one.ended, "result": one.result}
+            {
+                "engine": one.point.engine.name,
+                "ended": one.ended,
+                "result": one.result or one.offered,
+            }
             for one in job.content.engines
         ]
         typer.echo(codec.to_pretty_json(told), nl=False)
@@ -144,3 +155,25 @@ def _numbers(text: str | None) -> tuple[int, ...]:
     except ValueError as error:
         rule = "it must be whole numbers with commas between, as 1,8,64"
         raise UsageError("--concurrency", text, rule) from error
+
+
+def _rates(
+    text: str | None, *, concurrency: str | None, boots: int, driver: Driver | None
+) -> tuple[float, ...] | None:
+    """The rates to offer, none for the sweep's own choice; None for a closed loop."""
+    if text is None:
+        return None
+    if concurrency is not None:
+        rule = "a closed loop has a concurrency, an open one a rate: give one of them"
+        raise UsageError("--concurrency", concurrency, rule)
+    if boots > 1:
+        raise UsageError("--boots", boots, "rates are offered on one server start")
+    if driver is not None:
+        raise UsageError("--driver", str(driver), "rates are offered by perfgate's own client")
+    if text == AUTO:
+        return ()
+    try:
+        return tuple(float(part) for part in text.split(","))
+    except ValueError as error:
+        rule = "it must be numbers with commas between, as 4,8,16, or `auto`"
+        raise UsageError("--rate", text, rule) from error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import NamedTuple
 
 from perfgate.errors import NoSamplesError, UsageError
@@ -15,13 +16,21 @@ COMPARED = "compared"
 """What stands for a verdict: COMPARED for a point that is measured only to be compared."""
 
 
-class CurvePoint(NamedTuple):
-    """One concurrency of the curve; P95 is None where the sample cannot hold it.
+class Axis(StrEnum):
+    """What a curve runs over, as a number of it is named."""
 
-    Bands surround both where it is known how far they may be off.
+    CONCURRENCY = "concurrency"
+    RATE = "requests/s"
+
+
+class CurvePoint(NamedTuple):
+    """One load of the curve; P95 is None where the sample cannot hold it.
+
+    `load` counts along the curve's axis. Bands surround both numbers where it is known how far they
+    may be off.
     """
 
-    concurrency: int
+    load: float
     throughput_tok_s: float
     latency_p95_s: float | None
     throughput_band: Band | None = None
@@ -31,16 +40,17 @@ class CurvePoint(NamedTuple):
 class RooflinePoint(NamedTuple):
     """The most the hardware could deliver at one concurrency."""
 
-    concurrency: int
+    load: float
     throughput_tok_s: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Curve:
-    """Throughput and latency of one engine over concurrency, in rising order of concurrency."""
+    """Throughput and latency of one engine over its load, in rising order of it."""
 
     engine: str
     points: tuple[CurvePoint, ...]
+    axis: Axis = Axis.CONCURRENCY
     knee: int | None = None
     ceiling_p95_s: float | None = None
     roofline: tuple[RooflinePoint, ...] = ()
@@ -48,11 +58,11 @@ class Curve:
     def __post_init__(self) -> None:
         """Refuse a curve of nothing, and one that runs back and forth."""
         if not self.points:
-            msg = f"{self.engine}: a curve needs at least one measured concurrency"
+            msg = f"{self.engine}: a curve needs at least one measured load"
             raise NoSamplesError(msg)
-        order = [point.concurrency for point in self.points]
+        order = [point.load for point in self.points]
         if order != sorted(set(order)):
-            raise UsageError("points", order, "their concurrencies must rise")
+            raise UsageError("points", order, "their loads must rise")
 
     def over_ceiling(self, point: CurvePoint) -> bool:
         """Whether the point's P95 is known and above the ceiling."""
@@ -72,11 +82,11 @@ class Curve:
             return None
         last = None
         for point in self.points:
-            if point.concurrency < self.knee:
+            if point.load < self.knee:
                 continue
             if point.latency_p95_s is None or self.over_ceiling(point):
                 break
-            last = point.concurrency
+            last = int(point.load)
         return None if last is None else (self.knee, last)
 
 

@@ -114,10 +114,10 @@ def _curve(curve: Curve | None) -> dict[str, Any]:
     bound = dict(curve.roofline)
     table = [
         (
-            str(point.concurrency),
+            f"{point.load:g}",
             numbers.tok_s(point.throughput_tok_s),
             numbers.duration_or_words(point.latency_p95_s),
-            numbers.tok_s(bound[point.concurrency]) if point.concurrency in bound else "unknown",
+            numbers.tok_s(bound[point.load]) if point.load in bound else "unknown",
         )
         for point in curve.points
     ]

@@ -1,4 +1,4 @@
-"""The curve: throughput and P95 latency over concurrency, drawn as SVG.
+"""The curve: throughput and P95 latency over the load, drawn as SVG.
 
 Type keeps its size at every width: a page shows the wide drawing or the narrow one, instead of
 shrinking one until nobody can read it.
@@ -14,11 +14,15 @@ from markupsafe import Markup
 
 from perfgate.measure.bands import Band
 from perfgate.report import numbers, svg
-from perfgate.report.content import Curve, CurvePoint
+from perfgate.report.content import Axis, Curve, CurvePoint
 from perfgate.report.sentences import between, described
 
 WIDE, NARROW = 880, 350
 _LEFT, _RIGHT = 46, 44
+_AXES = {
+    Axis.CONCURRENCY: "Concurrency (requests in flight)",
+    Axis.RATE: "Requests offered a second (open loop)",
+}
 _STRIP = 40  # above a panel: the bracket of the operating range and the knee's name
 ON_WHITE = (
     "--paper:#fff;--ink:#1b1f24;--ink-soft:#57606a;--hairline:#e6e8eb;--axis:#8c959f;"
@@ -43,7 +47,7 @@ def curve_chart(curve: Curve, *, width: int = WIDE) -> Markup:
 
 @dataclass(frozen=True, slots=True)
 class _Frame:
-    """Where things stand: the shared concurrency axis and each panel's upper and lower edge."""
+    """Where things stand: the shared axis of the load and each panel's upper and lower edge."""
 
     width: int
     x: svg.Scale
@@ -55,7 +59,7 @@ def _frame(curve: Curve, width: int) -> _Frame:
     top = _STRIP + (44 if width > NARROW else 60)
     middle = top + round(width * 0.26) + 60
     lower = middle + 62
-    last = curve.points[-1].concurrency
+    last = curve.points[-1].load
     return _Frame(
         width=width,
         x=svg.Scale(0, last * 1.02, _LEFT, width - _RIGHT),
@@ -68,7 +72,7 @@ def _drawn(curve: Curve, width: int, *, margin: int = 0, style: str = "") -> Mar
     frame = _frame(curve, width)
     return svg.figure(
         f"curve-{curve.engine}-{width}",
-        title=f"Throughput and latency over concurrency, engine {curve.engine}",
+        title=f"Throughput and latency over {curve.axis}, engine {curve.engine}",
         description=described(curve),
         size=(width, frame.lower[1] + 44),
         margin=margin,
@@ -77,7 +81,7 @@ def _drawn(curve: Curve, width: int, *, margin: int = 0, style: str = "") -> Mar
             _operating_range(curve, frame),
             _throughput_panel(curve, frame),
             _latency_panel(curve, frame),
-            _concurrency_axis(curve, frame),
+            _load_axis(curve, frame),
             _knee(curve, frame),
         ],
     )
@@ -85,8 +89,8 @@ def _drawn(curve: Curve, width: int, *, margin: int = 0, style: str = "") -> Mar
 
 def _throughput_panel(curve: Curve, frame: _Frame) -> Markup:
     x, y = frame.x, svg.Scale(0, _throughput_top(curve), *reversed(frame.upper))
-    measured = [(x(p.concurrency), y(p.throughput_tok_s)) for p in curve.points]
-    bound = [(x(p.concurrency), y(p.throughput_tok_s)) for p in curve.roofline]
+    measured = [(x(p.load), y(p.throughput_tok_s)) for p in curve.points]
+    bound = [(x(p.load), y(p.throughput_tok_s)) for p in curve.roofline]
     legend = [("measured", "measured")]
     if any(point.throughput_band for point in curve.points):
         legend.append(("band", "95 % band"))
@@ -99,9 +103,9 @@ def _throughput_panel(curve: Curve, frame: _Frame) -> Markup:
             _legend("Output token throughput, tok/s", legend, 14, frame.width),
             svg.y_axis(y, x),
             _clipped(svg.polyline(bound, "roofline"), frame, curve.engine) if bound else "",
-            *(_whisker(x, y, p.concurrency, p.throughput_band) for p in curve.points),
+            *(_whisker(x, y, p.load, p.throughput_band) for p in curve.points),
             svg.polyline(measured, "measured"),
-            *(svg.dot(*at, "measured-dot", tip=_tip(point)) for at, point in dots),
+            *(svg.dot(*at, "measured-dot", tip=_tip(point, curve.axis)) for at, point in dots),
             _values([(*at, v) for at, v in zip(measured, values, strict=True)], frame.upper[1]),
         ]
     )
@@ -112,7 +116,7 @@ def _latency_panel(curve: Curve, frame: _Frame) -> Markup:
     banded = [p.p95_band.high for p, _ in known if p.p95_band]
     highest = max([seconds for _, seconds in known] + banded + [curve.ceiling_p95_s or 0.0])
     x, y = frame.x, svg.Scale(0, highest * 1.25 or 1.0, *reversed(frame.lower))
-    placed = [(x(p.concurrency), y(seconds), p, seconds) for p, seconds in known]
+    placed = [(x(p.load), y(seconds), p, seconds) for p, seconds in known]
     # Below a point over the ceiling the ceiling's own line passes: its value stands above it.
     values = [(px, py - 26 * curve.over_ceiling(p), f"{s:.2f}") for px, py, p, s in placed]
     return svg.group(
@@ -120,7 +124,7 @@ def _latency_panel(curve: Curve, frame: _Frame) -> Markup:
             _legend("Request latency P95, s", _latency_legend(curve), y.end_px - 30, frame.width),
             svg.y_axis(y, x),
             _ceiling(curve, x, y),
-            *(_whisker(x, y, p.concurrency, p.p95_band) for p, _ in known),
+            *(_whisker(x, y, p.load, p.p95_band) for p, _ in known),
             svg.polyline([(px, py) for px, py, _, _ in placed], "measured"),
             *(_latency_dot(curve, px, py, p) for px, py, p, _ in placed),
             _values(values, frame.lower[1]) if known else _no_p95(frame),
@@ -128,11 +132,11 @@ def _latency_panel(curve: Curve, frame: _Frame) -> Markup:
     )
 
 
-def _whisker(x: svg.Scale, y: svg.Scale, concurrency: int, band: Band | None) -> Markup:
+def _whisker(x: svg.Scale, y: svg.Scale, load: float, band: Band | None) -> Markup:
     """A band as a bar across its point, wide enough to be seen beside the dot."""
     if band is None:
         return Markup("")
-    at, low, high = x(concurrency), y(max(band.low, 0.0)), y(band.high)
+    at, low, high = x(load), y(max(band.low, 0.0)), y(band.high)
     ends = (svg.line(at - 5, edge, at + 5, edge, "band") for edge in (low, high))
     return svg.group([svg.line(at, low, at, high, "band"), *ends])
 
@@ -160,15 +164,13 @@ def _ceiling(curve: Curve, x: svg.Scale, y: svg.Scale) -> Markup:
 
 def _latency_dot(curve: Curve, x: float, y: float, point: CurvePoint) -> Markup:
     if curve.over_ceiling(point):
-        return svg.diamond(x, y, "over", tip=f"{_tip(point)}, over the ceiling")
-    return svg.dot(x, y, "measured-dot", tip=_tip(point))
+        return svg.diamond(x, y, "over", tip=f"{_tip(point, curve.axis)}, over the ceiling")
+    return svg.dot(x, y, "measured-dot", tip=_tip(point, curve.axis))
 
 
-def _tip(point: CurvePoint) -> str:
-    p95 = numbers.duration_or_words(point.latency_p95_s, "unknown (too few requests)")
-    return (
-        f"concurrency {point.concurrency}: {numbers.tok_s(point.throughput_tok_s)} tok/s, P95 {p95}"
-    )
+def _tip(point: CurvePoint, axis: Axis) -> str:
+    p95 = numbers.duration_or_words(point.latency_p95_s, "unknown")
+    return f"{axis} {point.load:g}: {numbers.tok_s(point.throughput_tok_s)} tok/s, P95 {p95}"
 
 
 def _throughput_top(curve: Curve) -> float:
@@ -181,12 +183,12 @@ def _throughput_top(curve: Curve) -> float:
     return max(measured * 1.08, min(bound * 1.04, measured * 1.6))
 
 
-def _concurrency_axis(curve: Curve, frame: _Frame) -> Markup:
-    """Name the measured concurrencies, the largest first, as long as there is room."""
+def _load_axis(curve: Curve, frame: _Frame) -> Markup:
+    """Name the measured loads, the largest first, as long as there is room."""
     x, bottom = frame.x, frame.lower[1]
     labels, free_until = [], float("inf")
     for point in reversed(curve.points):
-        name, at = str(point.concurrency), x(point.concurrency)
+        name, at = f"{point.load:g}", x(point.load)
         half = len(name) * svg.GLYPH_PX / 2
         if at + half < free_until:
             labels += [
@@ -195,7 +197,7 @@ def _concurrency_axis(curve: Curve, frame: _Frame) -> Markup:
             ]
             free_until = at - half - 6
     middle = (x.start_px + x.end_px) / 2
-    title = svg.text(middle, bottom + 37, "Concurrency (requests in flight)", anchor="middle")
+    title = svg.text(middle, bottom + 37, _AXES[curve.axis], anchor="middle")
     return svg.group([*labels, title])
 
 

@@ -160,17 +160,17 @@ def _enumerated(parts: list[str]) -> str:
 def described(curve: Curve) -> str:
     """What the curve shows, in words."""
     best = max(curve.points, key=lambda point: point.throughput_tok_s)
-    most = f"{numbers.tok_s(best.throughput_tok_s)} tok/s at concurrency {best.concurrency}"
+    most = f"{numbers.tok_s(best.throughput_tok_s)} tok/s at {curve.axis} {best.load:g}"
     said = [f"Throughput reaches {most}."]
     if curve.knee is not None:
         said.append(f"The knee lies at concurrency {curve.knee}.")
     if curve.operating_range is not None:
         low, high = curve.operating_range
         said.append(f"The operating range is concurrency {between(low, high)}.")
-    over = [str(point.concurrency) for point in curve.points if curve.over_ceiling(point)]
+    over = [f"{point.load:g}" for point in curve.points if curve.over_ceiling(point)]
     if over and curve.ceiling_p95_s is not None:
         ceiling = numbers.duration(curve.ceiling_p95_s)
-        said.append(f"P95 exceeds its ceiling of {ceiling} at concurrency {', '.join(over)}.")
+        said.append(f"P95 exceeds its ceiling of {ceiling} at {curve.axis} {', '.join(over)}.")
     return " ".join(said)
 
 

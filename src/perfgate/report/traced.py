@@ -25,7 +25,7 @@ def traced(
     hardware whose profile describes no model.
     """
     found = knee(points, latencies_p50_s)
-    roofs = [(one.concurrency, roof_at(point, one.concurrency, profile)) for one in points]
+    roofs = [(int(one.load), roof_at(point, int(one.load), profile)) for one in points]
     return Curve(
         engine=point.engine.name,
         points=tuple(points),
@@ -41,7 +41,7 @@ def knee(points: Sequence[CurvePoint], latencies_p50_s: Sequence[float]) -> meas
         return None
     return find_knee(
         measured.CurvePoint(
-            concurrency=one.concurrency,
+            concurrency=int(one.load),
             throughput_tok_s=one.throughput_tok_s,
             latency_s=latency_s,
         )

@@ -26,7 +26,7 @@ from perfgate.model import Sampling
 _RESOLUTION = 16
 _BEND = 0.01  # of the highest value: a line that is closer than this needs no point between
 _LEAST_ROUND = 15  # requests; four such rounds hold a P95
-_OVERHEAD_S = 3.0  # prompts, connections, the load's end
+OVERHEAD_S = 3.0  # prompts, connections, the load's end
 _UNKNOWN_LATENCY_S = 5.0  # before anything is measured
 
 
@@ -130,7 +130,7 @@ def expected_seconds(plan: SweepPlan, seen: Sequence[Seen], concurrency: int) ->
     """What measuring a concurrency should take: its waves of requests at the latency expected."""
     sampling = sampling_at(plan, concurrency)
     waves = sampling.ramp + sampling.rounds * sampling.round_requests / concurrency + 1
-    return waves * _expected_latency(plan, seen, concurrency) + _OVERHEAD_S
+    return waves * _expected_latency(plan, seen, concurrency) + OVERHEAD_S
 
 
 def _within_budget(

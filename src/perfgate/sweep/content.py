@@ -31,15 +31,21 @@ class Taken:
         """Requests in flight."""
         return self.measurement.point.workload.concurrency
 
+    @property
+    def requests_per_s(self) -> float | None:
+        """The rate that was offered; None in a closed loop."""
+        return offered_rate(self.measurement.point)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failed:
-    """A concurrency that could not be measured, and the reason."""
+    """A load that could not be measured, and the reason; the rate is None in a closed loop."""
 
     concurrency: int
     boot: int
     seconds: float
     reason: str
+    requests_per_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,9 +100,45 @@ class Result:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RateRow:
+    """One offered rate: what was answered, and how long it took.
+
+    `behind` says that the server did not keep up: its latencies then belong to the length of the
+    run and not to the rate. It `held` where it did, with P95 under any ceiling. None is what nobody
+    reported or too few requests hold.
+    """
+
+    requests_per_s: float
+    answered_per_s: float
+    throughput_tok_s: float
+    throughput_band: Band | None
+    latency_p50_s: float
+    latency_p95_s: float | None
+    latency_p95_band: Band | None
+    ttft_p50_s: float
+    ttft_p95_s: float | None
+    in_flight_mean: float
+    waiting_mean: float | None
+    kv_cache_peak: float | None
+    behind: bool
+    held: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RateResult:
+    """What follows from offered rates: the highest that held, with all below it holding too."""
+
+    rows: tuple[RateRow, ...]
+    highest: float | None
+    sentence: str
+    bands: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class EngineSweep:
     """The sweep of one engine: its load (`point`, whose concurrency says nothing), and what came.
 
+    In an open loop it is the rate of `point` that says nothing, and `offered` is the result.
     `ended` says why nothing more was measured; empty while it goes on or if it was interrupted.
     """
 
@@ -105,6 +147,7 @@ class EngineSweep:
     failed: tuple[Failed, ...] = ()
     ended: str = ""
     result: Result | None = None
+    offered: RateResult | None = None
 
     @property
     def sound(self) -> tuple[Taken, ...]:
@@ -119,3 +162,9 @@ class SweepFile:
     schema_version: int = SCHEMA_VERSION
     run: RunInfo
     engines: tuple[EngineSweep, ...]
+
+
+def offered_rate(point: OperatingPoint) -> float | None:
+    """The rate at which a point's requests arrive; None in a closed loop."""
+    arrivals = point.workload.arrivals
+    return arrivals.requests_per_s if arrivals else None

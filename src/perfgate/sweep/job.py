@@ -13,13 +13,16 @@ from perfgate.keep_serving import until_told_to_stop
 from perfgate.model import SIMULATED_SUFFIX, Claim, EngineSpec, Fingerprint, OperatingPoint
 from perfgate.paired import Measuring
 from perfgate.provenance import wall_clock
-from perfgate.report.sweep import sweep_html, sweep_svg
+from perfgate.report.plots import curve_svg
+from perfgate.report.sweep import drawn_curve, sweep_html
 from perfgate.rig import Rig
 from perfgate.run_info import run_info
 from perfgate.setting import Setting
 from perfgate.sweep.choice import SweepPlan
 from perfgate.sweep.content import EngineSweep, SweepFile
 from perfgate.sweep.driven_rig import Drive, DrivenRig
+from perfgate.sweep.rate_result import rate_result
+from perfgate.sweep.rates import RatePlan, open_loop
 from perfgate.sweep.result import result_of
 from perfgate.sweep.run import Means, begun, run_sweep
 from perfgate.sweep.same import refuse_other
@@ -30,6 +33,7 @@ from perfgate.terminal import TerminalProgress
 class SweepJob:
     """Sweeps engines one after the other into one folder.
 
+    With `rates` the loop is open: those are offered, or where there are none, rates of its own.
     Raises UsageError before anything is measured: for an engine or number that cannot be, and for a
     folder that holds a sweep of something else.
     """
@@ -41,6 +45,7 @@ class SweepJob:
         progress: TerminalProgress,
         engines: Sequence[str],
         concurrencies: tuple[int, ...],
+        rates: tuple[float, ...] | None,
         budget_s: float,
         boots: int,
         p95_ceiling_s: float | None,
@@ -54,16 +59,22 @@ class SweepJob:
         self._drive = drive
         self._started_at, self._started = wall_clock(), time.monotonic()
         self._sweeps: dict[str, EngineSweep] = {}
-        self._plans: dict[str, SweepPlan] = {}
+        self._plans: dict[str, SweepPlan | RatePlan] = {}
         for name in dict.fromkeys(engines):
             point = _with_ceiling(template(setting, name), p95_ceiling_s, setting.hardware)
-            plan = SweepPlan(
-                max_batch_size=point.engine.max_batch_size,
-                sampling=point.sampling,
-                budget_s=budget_s,
-                ceiling_p95_s=point.claim.ceiling_p95_s if point.claim else None,
-                concurrencies=concurrencies,
-            )
+            plan: SweepPlan | RatePlan
+            if rates is not None:
+                # Where so many wait for a slot as have one, the server has long been too slow.
+                point = open_loop(point, most_in_flight=2 * point.engine.max_batch_size)
+                plan = RatePlan(sampling=point.sampling, budget_s=budget_s, rates=rates)
+            else:
+                plan = SweepPlan(
+                    max_batch_size=point.engine.max_batch_size,
+                    sampling=point.sampling,
+                    budget_s=budget_s,
+                    ceiling_p95_s=point.claim.ceiling_p95_s if point.claim else None,
+                    concurrencies=concurrencies,
+                )
             self._plans[name], self._sweeps[name] = plan, begun(point, plan)
         self._go_on()
 
@@ -80,7 +91,8 @@ class SweepJob:
     @property
     def measured(self) -> bool:
         """Whether each engine that was asked for has a result."""
-        return all(self._sweeps[name].result for name in self._plans)
+        swept = [self._sweeps[name] for name in self._plans]
+        return all(one.result or one.offered for one in swept)
 
     def run(self) -> bool:
         """Measure what is left; False if Ctrl-C or SIGTERM ended it before that."""
@@ -142,17 +154,20 @@ class SweepJob:
                 yield DrivenRig(rig, self._setting, self._progress, self._drive)
 
     def _store(self, name: str, one: EngineSweep) -> None:
-        self._sweeps[name] = replace(one, result=result_of(one, self._setting.profile))
+        if isinstance(self._plans[name], RatePlan):
+            self._sweeps[name] = replace(one, offered=rate_result(one))
+        else:
+            self._sweeps[name] = replace(one, result=result_of(one, self._setting.profile))
         artifacts.save_sweep(self._setting.artifacts, self.content)
 
     def _render(self) -> None:
         folder, profile = self._setting.artifacts, self._setting.profile
         content = self.content
-        drawn = [(one, one.result) for one in content.engines if one.result]
-        for one, result in drawn:
+        drawn = [(one, curve) for one in content.engines if (curve := drawn_curve(one, profile))]
+        for one, curve in drawn:
             # One engine has the curve, of several each has its own.
             name = artifacts.CURVE if len(drawn) == 1 else f"curve-{one.point.engine.name}.svg"
-            codec.write_atomic(folder / name, sweep_svg(one, result, profile).encode())
+            codec.write_atomic(folder / name, curve_svg(curve).encode())
         if drawn:
             codec.write_atomic(folder / artifacts.SWEEP_HTML, sweep_html(content, profile).encode())
 

@@ -108,7 +108,7 @@ def _operating_range(
     if curve.operating_range is None or curve.ceiling_p95_s is None:
         return None
     low, high = curve.operating_range
-    speeds = {point.concurrency: point.throughput_tok_s for point in curve.points}
+    speeds = {point.load: point.throughput_tok_s for point in curve.points}
     reason = _end(groups, high, curve, profile)
     return OperatingRange(
         low=low,
@@ -131,7 +131,7 @@ def _end(
         return Reason(limit=Limit.UNKNOWN, evidence="no higher concurrency was measured")
     beyond = later[0]
     at = beyond[0].concurrency
-    seconds = next(p.latency_p95_s for p in curve.points if p.concurrency == at)
+    seconds = next(p.latency_p95_s for p in curve.points if p.load == at)
     if seconds is None:
         return Reason(limit=Limit.UNKNOWN, evidence=f"at {at} the requests are too few for a P95")
     roof = roof_at(beyond[0].measurement.point, at, profile)
@@ -159,7 +159,7 @@ def _why_none(curve: Curve, knee_reason: str) -> str:
         return knee_reason
     if curve.ceiling_p95_s is None:
         return f"the knee is at {curve.knee}, but no P95 ceiling is claimed (--p95-ceiling)"
-    at = next(point for point in curve.points if point.concurrency == curve.knee)
+    at = next(point for point in curve.points if point.load == curve.knee)
     if at.latency_p95_s is None:
         return f"the requests at the knee ({curve.knee}) are too few for a P95"
     p95 = numbers.duration(at.latency_p95_s)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -27,7 +27,16 @@ from perfgate.sweep.choice import (
     next_choice,
     sampling_at,
 )
-from perfgate.sweep.content import EngineSweep, Failed, Taken
+from perfgate.sweep.content import EngineSweep, Failed, Taken, offered_rate
+from perfgate.sweep.rate_result import held, telling
+from perfgate.sweep.rates import (
+    NextRate,
+    Offered,
+    RatePlan,
+    at_rate,
+    next_rate,
+    rate_seconds,
+)
 
 _P95 = 0.95
 
@@ -55,30 +64,75 @@ class Means:
     clock: Callable[[], float] = time.monotonic
 
 
-def run_sweep(sweep: EngineSweep, plan: SweepPlan, means: Means, *, boots: int) -> None:
+@dataclass(frozen=True, slots=True)
+class _Load:
+    """A point to measure, why, and what is then still to come."""
+
+    point: OperatingPoint
+    why: str
+    ahead: tuple[Step, ...]
+
+
+def run_sweep(sweep: EngineSweep, plan: SweepPlan | RatePlan, means: Means, *, boots: int) -> None:
     """Go on with a sweep until nothing is left to measure; it is stored after each point.
 
-    The first boot chooses the concurrencies, later ones repeat them. A concurrency that cannot be
-    measured is told and left out; if none can be, its error is raised.
+    The first boot chooses the loads, later ones repeat them. A load that cannot be measured is told
+    and left out; if none can be, its error is raised. Rates are offered on one boot.
     """
     sweep = replace(sweep, ended="", failed=())  # what failed or was vetoed is tried again
-    old = frozenset(one.measurement.point.id for one in sweep.taken if one.measurement.vetoes)
-    work = _Work(plan, means, old)
+    work: _Concurrencies | _Rates
+    if isinstance(plan, RatePlan):
+        work = _Rates(plan, frozenset(_names(sweep.taken)) - frozenset(_names(telling(sweep))))
+    else:
+        work = _Concurrencies(plan, frozenset(_names(sweep.taken)) - frozenset(_names(sweep.sound)))
     for boot in range(1, boots + 1):
-        step = work.next(sweep, boot)
-        if isinstance(step, Next):
+        load = work.next(sweep, boot)
+        if isinstance(load, _Load):
             with means.open_rig(boot) as rig:
-                while isinstance(step, Next):
-                    means.ahead.expect(work.ahead(sweep, step))
-                    sweep = work.measure(sweep, step, boot, rig)
+                while isinstance(load, _Load):
+                    means.ahead.expect(load.ahead)
+                    sweep = _with(sweep, load, boot, rig, means)
                     means.store(sweep)
-                    step = work.next(sweep, boot)
+                    load = work.next(sweep, boot)
         if boot == 1:
-            sweep = replace(sweep, ended=step.why)
+            sweep = replace(sweep, ended=load.why)
     means.store(sweep)
 
 
-def begun(point: OperatingPoint, plan: SweepPlan) -> EngineSweep:
+def _names(taken: Iterable[Taken]) -> Iterator[str]:
+    return (one.measurement.point.id for one in taken)
+
+
+def _with(sweep: EngineSweep, load: _Load, boot: int, rig: Measuring, means: Means) -> EngineSweep:
+    """The sweep with one more measurement, or with the reason why there is none."""
+    began = means.clock()
+    try:
+        found = rig.measure(load.point)
+    except UsageError:
+        raise  # a user's mistake is no fault of the server
+    except PerfGateError as error:
+        if not sweep.taken:
+            raise
+        failed = Failed(
+            concurrency=load.point.workload.concurrency,
+            boot=boot,
+            seconds=means.clock() - began,
+            reason=str(error),
+            requests_per_s=offered_rate(load.point),
+        )
+        return replace(sweep, failed=(*sweep.failed, failed))
+    means.check(sweep, found.fingerprint)
+    taken = Taken(
+        measurement=found,
+        boot=boot,
+        why=load.why,
+        seconds=means.clock() - began,
+        p95_band=p95_band(found),
+    )
+    return replace(sweep, taken=(*sweep.taken, taken))
+
+
+def begun(point: OperatingPoint, plan: SweepPlan | RatePlan) -> EngineSweep:
     """A sweep of which nothing is measured yet."""
     return EngineSweep(point=replace(point, sampling=plan.sampling))
 
@@ -92,14 +146,21 @@ def p95_band(measurement: Measurement) -> Band | None:
 
 
 @dataclass(frozen=True, slots=True)
-class _Work:
-    """The steps of a sweep; `old` names measurements that an earlier run had vetoed."""
+class _Concurrencies:
+    """The steps of a closed loop's sweep; `old` names what an earlier run had vetoed."""
 
     plan: SweepPlan
-    means: Means
     old: frozenset[str]
 
-    def next(self, sweep: EngineSweep, boot: int) -> Next | Done:
+    def next(self, sweep: EngineSweep, boot: int) -> _Load | Done:
+        """What is measured next, or why nothing is."""
+        step = self._next(sweep, boot)
+        if isinstance(step, Done):
+            return step
+        point = self._point(sweep, step.concurrency, boot)
+        return _Load(point, step.why, self._ahead(sweep, step))
+
+    def _next(self, sweep: EngineSweep, boot: int) -> Next | Done:
         """What the first boot chooses, or what a later one repeats."""
         seen = self._seen(sweep)
         if boot == 1:
@@ -114,7 +175,7 @@ class _Work:
             )
         return Done(why=f"boot {boot} is measured")
 
-    def ahead(self, sweep: EngineSweep, step: Next) -> tuple[Step, ...]:
+    def _ahead(self, sweep: EngineSweep, step: Next) -> tuple[Step, ...]:
         """The coming step, the rest of the grid, and what the budget then leaves for refining."""
         plan, seen = self.plan, self._seen(sweep)
         known = {one.concurrency for one in seen} | {step.concurrency}
@@ -130,34 +191,6 @@ class _Work:
             steps.append(Step(name="refine", expected_s=plan.budget_s - spent))
         return tuple(steps)
 
-    def measure(self, sweep: EngineSweep, step: Next, boot: int, rig: Measuring) -> EngineSweep:
-        """The sweep with one more measurement, or with the reason why there is none."""
-        clock = self.means.clock
-        began = clock()
-        try:
-            found = rig.measure(self._point(sweep, step.concurrency, boot))
-        except UsageError:
-            raise  # a user's mistake is no fault of the server
-        except PerfGateError as error:
-            if not sweep.taken:
-                raise
-            failed = Failed(
-                concurrency=step.concurrency,
-                boot=boot,
-                seconds=clock() - began,
-                reason=str(error),
-            )
-            return replace(sweep, failed=(*sweep.failed, failed))
-        self.means.check(sweep, found.fingerprint)
-        taken = Taken(
-            measurement=found,
-            boot=boot,
-            why=step.why,
-            seconds=clock() - began,
-            p95_band=p95_band(found),
-        )
-        return replace(sweep, taken=(*sweep.taken, taken))
-
     def _taken(self, sweep: EngineSweep) -> list[Taken]:
         return [one for one in sweep.taken if one.measurement.point.id not in self.old]
 
@@ -169,18 +202,72 @@ class _Work:
         ]
 
     def _point(self, sweep: EngineSweep, concurrency: int, boot: int) -> OperatingPoint:
-        """The point to measure; its name tells boots and repetitions apart: none is lost."""
         template = sweep.point
         before = sum(one.concurrency == concurrency and one.boot == boot for one in sweep.taken)
-        name = f"{template.engine.name}-c{concurrency}"
-        name += f"-boot{boot}" if boot > 1 else ""
-        name += f"-again{before}" if before else ""
         return replace(
             template,
-            id=name,
+            id=_name(template, f"c{concurrency}", boot=boot, before=before),
             workload=replace(template.workload, concurrency=concurrency),
             sampling=sampling_at(self.plan, concurrency),
         )
+
+
+@dataclass(frozen=True, slots=True)
+class _Rates:
+    """The steps of an open loop's sweep; `old` names what an earlier run could not say."""
+
+    plan: RatePlan
+    old: frozenset[str]
+
+    def next(self, sweep: EngineSweep, boot: int) -> _Load | Done:
+        """The next rate to offer, or why there is none."""
+        step = next_rate(self.plan, self._seen(sweep))
+        if isinstance(step, Done):
+            return step
+        rate = step.requests_per_s
+        before = sum(one.requests_per_s == rate for one in sweep.taken)
+        name = _name(sweep.point, f"r{rate:g}", boot=boot, before=before)
+        point = at_rate(sweep.point, self.plan, rate, name=name)
+        return _Load(point, step.why, self._ahead(sweep, step, name))
+
+    def _ahead(self, sweep: EngineSweep, step: NextRate, name: str) -> tuple[Step, ...]:
+        known = {one.requests_per_s for one in self._seen(sweep)} | {step.requests_per_s}
+        later = sorted(set(self.plan.rates) - known)
+        steps = [Step(name=f"measure {name}", expected_s=step.expected_s)]
+        steps += [
+            Step(
+                name=f"measure {_name(sweep.point, f'r{rate:g}')}",
+                expected_s=rate_seconds(self.plan, rate),
+            )
+            for rate in later
+        ]
+        spent = sum(one.seconds for one in self._seen(sweep)) + step.expected_s
+        if not self.plan.rates and self.plan.budget_s > spent:
+            steps.append(Step(name="refine", expected_s=self.plan.budget_s - spent))
+        return tuple(steps)
+
+    def _seen(self, sweep: EngineSweep) -> list[Offered]:
+        ceiling_s = sweep.point.claim.ceiling_p95_s if sweep.point.claim else None
+        every: tuple[Taken | Failed, ...] = (*sweep.taken, *sweep.failed)
+        return [
+            Offered(
+                requests_per_s=rate,
+                seconds=one.seconds,
+                held=held(one.measurement, ceiling_s) if isinstance(one, Taken) else None,
+            )
+            for one in every
+            if (rate := one.requests_per_s) is not None and not self._is_old(one)
+        ]
+
+    def _is_old(self, one: Taken | Failed) -> bool:
+        return isinstance(one, Taken) and one.measurement.point.id in self.old
+
+
+def _name(template: OperatingPoint, load: str, *, boot: int = 1, before: int = 0) -> str:
+    """The name of a point; it tells boots and repetitions apart, so that none is lost."""
+    name = f"{template.engine.name}-{load}"
+    name += f"-boot{boot}" if boot > 1 else ""
+    return name + (f"-again{before}" if before else "")
 
 
 def _sight(one: Taken) -> Seen:
