@@ -277,8 +277,7 @@ def curve(measurements: Sequence[Measurement], knee: int | None = 128) -> Curve:
         for m in sorted(on_curve, key=lambda m: m.point.workload.concurrency)
     )
     bound = tuple(
-        RooflinePoint(c, c / (0.0247 + 0.000123 * c))
-        for c in range(8, int(points[-1].load) + 1, 8)
+        RooflinePoint(c, c / (0.0247 + 0.000123 * c)) for c in range(8, int(points[-1].load) + 1, 8)
     )
     return Curve(engine="fp8-b192", points=points, knee=knee, ceiling_p95_s=7.0, roofline=bound)
 
