@@ -72,15 +72,18 @@ class Rigs:
 
     def measure(self, point):
         """The point's measurement, or what goes wrong there."""
-        if point.workload.arrivals is not None:
-            return self.offer(point, point.workload.arrivals.requests_per_s)
-        concurrency = point.workload.concurrency
-        if concurrency == self.interrupt_at:
+        arrivals, concurrency = point.workload.arrivals, point.workload.concurrency
+        load = arrivals.requests_per_s if arrivals else concurrency
+        if load == self.interrupt_at:
             raise KeyboardInterrupt
         self.measured.append(point.id)
         self.now += self.seconds
-        if concurrency in self.broken:
+        if load in self.broken:
             raise LoadError("every stream was reset")
+        return self.offer(point, load) if arrivals else self.serve(point, concurrency)
+
+    def serve(self, point, concurrency):
+        """A closed loop's measurement: on the curve."""
         throughput, latency = self.of(concurrency)
         waiting = max(0.0, concurrency - point.engine.max_batch_size)
         found = a_measurement(
@@ -103,12 +106,6 @@ class Rigs:
 
     def offer(self, point, rate):
         """An open loop's measurement: P95 grows by a quarter second a request/s, up to 25."""
-        if rate == self.interrupt_at:
-            raise KeyboardInterrupt
-        self.measured.append(point.id)
-        self.now += self.seconds
-        if rate in self.broken:
-            raise LoadError("every stream was reset")
         behind = (Veto(rule="backlog", message="it does not keep up"),) if rate > KEEPS_UP else ()
         found = a_measurement(
             point,

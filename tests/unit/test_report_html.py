@@ -10,6 +10,7 @@ from perfgate.report import numbers
 from perfgate.report.content import rows
 from perfgate.report.html import render_html
 from tests.unit import report_samples as samples
+from tests.unit.report_measurements import FINGERPRINT
 
 pytestmark = pytest.mark.unit
 
@@ -150,7 +151,7 @@ def test_the_provenance_is_complete():
     text = render_html(report)
 
     assert samples.INFO.command in text
-    assert samples.FINGERPRINT.identity["hardware_profile"] in text
+    assert FINGERPRINT.identity["hardware_profile"] in text
     assert report.measurements[0].fingerprint.identity["engine"] in text
 
 

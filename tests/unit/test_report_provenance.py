@@ -5,20 +5,20 @@ import dataclasses
 import pytest
 
 from perfgate.report.provenance import own_entries, shared_entries
-from tests.unit import report_samples as samples
+from tests.unit.report_measurements import FINGERPRINT
 
 pytestmark = pytest.mark.unit
 
-ONE = dataclasses.replace(samples.FINGERPRINT, identity={"triton": "2.51.0", "engine": "aa"})
-OTHER = dataclasses.replace(samples.FINGERPRINT, identity={"triton": "2.51.0", "engine": "bb"})
-BARE = dataclasses.replace(samples.FINGERPRINT, identity={"triton": "2.51.0"})
+ONE = dataclasses.replace(FINGERPRINT, identity={"triton": "2.51.0", "engine": "aa"})
+OTHER = dataclasses.replace(FINGERPRINT, identity={"triton": "2.51.0", "engine": "bb"})
+BARE = dataclasses.replace(FINGERPRINT, identity={"triton": "2.51.0"})
 
 
 def test_what_every_point_has_is_said_once():
     """Equal entries are shared, differing ones are not."""
     shared = dict(shared_entries({"p": ONE, "q": OTHER}))
 
-    assert shared == {"triton": "2.51.0", **samples.FINGERPRINT.context}
+    assert shared == {"triton": "2.51.0", **FINGERPRINT.context}
 
 
 def test_what_differs_is_said_by_point():

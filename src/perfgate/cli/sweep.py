@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import shutil
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 import typer
 
@@ -18,6 +19,8 @@ from perfgate.sweep.driven_rig import Drive
 from perfgate.sweep.job import SweepJob
 from perfgate.targets import AUTO
 from perfgate.terminal import TerminalProgress
+
+T = TypeVar("T")
 
 EXIT_INVALID = 4
 EXIT_INTERRUPTED = 130
@@ -90,7 +93,7 @@ def sweep(
             live=sys.stderr.isatty(),
         ),
         engines=engine,
-        concurrencies=_numbers(concurrency),
+        concurrencies=_concurrencies(concurrency),
         rates=rates,
         budget_s=60 * minutes,
         boots=boots,
@@ -147,14 +150,10 @@ def _drive(driver: Driver | None, tokenizer: str | None, *, virtual: bool) -> Dr
     return Drive(driver=driver, tokenizer=tokenizer)
 
 
-def _numbers(text: str | None) -> tuple[int, ...]:
+def _concurrencies(text: str | None) -> tuple[int, ...]:
     if text is None:
         return ()
-    try:
-        return tuple(int(part) for part in text.split(","))
-    except ValueError as error:
-        rule = "it must be whole numbers with commas between, as 1,8,64"
-        raise UsageError("--concurrency", text, rule) from error
+    return _numbers("--concurrency", text, int, "whole numbers with commas between, as 1,8,64")
 
 
 def _rates(
@@ -172,8 +171,11 @@ def _rates(
         raise UsageError("--driver", str(driver), "rates are offered by perfgate's own client")
     if text == AUTO:
         return ()
+    return _numbers("--rate", text, float, "numbers with commas between, as 4,8,16, or `auto`")
+
+
+def _numbers(option: str, text: str, kind: Callable[[str], T], rule: str) -> tuple[T, ...]:
     try:
-        return tuple(float(part) for part in text.split(","))
+        return tuple(kind(part) for part in text.split(","))
     except ValueError as error:
-        rule = "it must be numbers with commas between, as 4,8,16, or `auto`"
-        raise UsageError("--rate", text, rule) from error
+        raise UsageError(option, text, f"it must be {rule}") from error

@@ -10,7 +10,7 @@ from statistics import median
 from perfgate.gate import wording
 from perfgate.gate.metrics import LATENCY_P95, THROUGHPUT, Metric
 from perfgate.measure.distribution import P95_REQUESTS
-from perfgate.measure.steady_validity import BACKLOG, FOLLOW_FROM_BACKLOG
+from perfgate.measure.steady_validity import is_backlog
 from perfgate.model import Cell, Claim, Finding, Measurement, Policy, Verdict, differing
 
 Findings = tuple[Finding, ...]
@@ -19,11 +19,9 @@ Findings = tuple[Finding, ...]
 def vetoes(measurement: Measurement) -> Findings:
     """INVALID for each reason why this measurement says nothing about speed.
 
-    UNSTABLE alone if all that is wrong is a backlog, and what comes of it: there is no steady state
-    to measure, but the measurement was sound enough to find that out.
+    UNSTABLE alone if all that is wrong is a backlog.
     """
-    rules = {veto.rule for veto in measurement.vetoes}
-    waiting = BACKLOG in rules and rules <= FOLLOW_FROM_BACKLOG
+    waiting = is_backlog(measurement.vetoes)
     return tuple(
         Finding(
             check=f"veto {veto.rule}",

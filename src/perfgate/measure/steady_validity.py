@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from perfgate.measure.evidence import Evidence
 from perfgate.measure.metrics import REQUEST_RATE
 from perfgate.measure.queueing import littles_law as littles_law_of
@@ -11,7 +13,7 @@ from perfgate.model import Veto
 from perfgate.traffic.backlog import held_back
 
 BACKLOG = "backlog"
-FOLLOW_FROM_BACKLOG = frozenset((BACKLOG, "littles-law", "no-steady-state"))
+_FOLLOW_FROM_BACKLOG = frozenset((BACKLOG, "littles-law", "no-steady-state"))
 """Rules that a backlog breaks by itself."""
 MAX_SHORTFALL = 0.02
 
@@ -39,6 +41,15 @@ def littles_law(evidence: Evidence) -> Veto | None:
         message=f"request rate x mean residence = {law.implied:.2f} requests in flight, but"
         f" {told}: {error:.1%} apart, at most {allowed:.1%} allowed",
     )
+
+
+def is_backlog(vetoes: Sequence[Veto]) -> bool:
+    """Whether all that is wrong is a backlog and what comes of it: the measurement is sound.
+
+    There is then no steady state to measure, and just that was found out.
+    """
+    rules = {veto.rule for veto in vetoes}
+    return BACKLOG in rules and rules <= _FOLLOW_FROM_BACKLOG
 
 
 def backlog(evidence: Evidence) -> Veto | None:

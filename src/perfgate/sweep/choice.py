@@ -48,8 +48,7 @@ class SweepPlan:
         for concurrency in self.concurrencies:
             if concurrency < 1:
                 raise UsageError("--concurrency", concurrency, "it must be at least 1")
-        if self.budget_s <= 0:
-            raise UsageError("--minutes", self.budget_s / 60, "it must be above 0")
+        require_budget(self.budget_s)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,6 +132,20 @@ def expected_seconds(plan: SweepPlan, seen: Sequence[Seen], concurrency: int) ->
     return waves * _expected_latency(plan, seen, concurrency) + OVERHEAD_S
 
 
+def require_budget(budget_s: float) -> None:
+    """Refuse a sweep that may take no time."""
+    if budget_s <= 0:
+        raise UsageError("--minutes", budget_s / 60, "it must be above 0")
+
+
+def spent(budget_s: float, left_s: float, load: str, expected_s: float) -> Done:
+    """The end of a sweep whose budget does not pay for one more load."""
+    return Done(
+        why=f"the budget of {budget_s / 60:g} min is spent: {load} would take {expected_s:.0f} s"
+        f" more, {max(left_s, 0):.0f} s are left"
+    )
+
+
 def _within_budget(
     plan: SweepPlan, seen: Sequence[Seen], concurrency: int, why: str
 ) -> Next | Done:
@@ -140,10 +153,7 @@ def _within_budget(
     left_s = plan.budget_s - sum(one.seconds for one in seen)
     if expected_s <= left_s or plan.concurrencies:
         return Next(concurrency=concurrency, why=why, expected_s=expected_s)
-    return Done(
-        why=f"the budget of {plan.budget_s / 60:g} min is spent: concurrency {concurrency} ({why})"
-        f" would take {expected_s:.0f} s more, {max(left_s, 0):.0f} s are left"
-    )
+    return spent(plan.budget_s, left_s, f"concurrency {concurrency} ({why})", expected_s)
 
 
 def _expected_latency(plan: SweepPlan, seen: Sequence[Seen], concurrency: int) -> float:

@@ -49,25 +49,31 @@ class Failed:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Row:
-    """One concurrency over all its boots; None is what nobody reported or too few requests hold.
+class LoadRow:
+    """What was measured of one load; None is what nobody reported or too few requests hold.
 
     Bands hold the scatter inside the run: over rounds and requests on one boot, over boots where
     there are several.
     """
 
-    concurrency: int
-    boots: int
     throughput_tok_s: float
     throughput_band: Band | None
     latency_p50_s: float
     latency_p95_s: float | None
     latency_p95_band: Band | None
     ttft_p50_s: float
-    tpot_p50_s: float | None
-    active_mean: float | None
     waiting_mean: float | None
     kv_cache_peak: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row(LoadRow):
+    """One concurrency over all its boots."""
+
+    concurrency: int
+    boots: int
+    tpot_p50_s: float | None
+    active_mean: float | None
     roofline_tok_s: float | None
 
 
@@ -100,26 +106,17 @@ class Result:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RateRow:
+class RateRow(LoadRow):
     """One offered rate: what was answered, and how long it took.
 
     `behind` says that the server did not keep up: its latencies then belong to the length of the
-    run and not to the rate. It `held` where it did, with P95 under any ceiling. None is what nobody
-    reported or too few requests hold.
+    run and not to the rate. It `held` where it did, with P95 under any ceiling.
     """
 
     requests_per_s: float
     answered_per_s: float
-    throughput_tok_s: float
-    throughput_band: Band | None
-    latency_p50_s: float
-    latency_p95_s: float | None
-    latency_p95_band: Band | None
-    ttft_p50_s: float
     ttft_p95_s: float | None
     in_flight_mean: float
-    waiting_mean: float | None
-    kv_cache_peak: float | None
     behind: bool
     held: bool
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from perfgate.measure.bands import mean_band
-from perfgate.measure.steady_validity import BACKLOG, FOLLOW_FROM_BACKLOG
+from perfgate.measure.steady_validity import is_backlog
 from perfgate.model import Measurement, OperatingPoint
 from perfgate.report import numbers
 from perfgate.report.content import Axis, Curve, CurvePoint
@@ -46,15 +46,9 @@ def held(found: Measurement, ceiling_s: float | None) -> bool | None:
     None where the measurement is not sound, for another reason than that it did not keep up.
     """
     if found.vetoes:
-        return False if _falls_behind(found) else None
+        return False if is_backlog(found.vetoes) else None
     p95 = found.latency_s.p95
     return ceiling_s is None or (p95 is not None and p95 <= ceiling_s)
-
-
-def _falls_behind(found: Measurement) -> bool:
-    """Whether a backlog is all that is wrong."""
-    rules = {veto.rule for veto in found.vetoes}
-    return BACKLOG in rules and rules <= FOLLOW_FROM_BACKLOG
 
 
 def rate_curve(point: OperatingPoint, rows: Sequence[RateRow]) -> Curve:
@@ -92,7 +86,7 @@ def _row(rate: float, one: Taken, ceiling_s: float | None) -> RateRow:
         in_flight_mean=found.mean_in_flight,
         waiting_mean=use.waiting_mean if use else None,
         kv_cache_peak=use.kv_cache_peak if use else None,
-        behind=_falls_behind(found),
+        behind=is_backlog(found.vetoes),
         held=bool(held(found, ceiling_s)),
     )
 

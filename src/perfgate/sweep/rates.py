@@ -14,7 +14,7 @@ from math import ceil, inf
 
 from perfgate.errors import UsageError
 from perfgate.model import ArrivalProcess, Arrivals, OperatingPoint, Sampling
-from perfgate.sweep.choice import OVERHEAD_S, Done
+from perfgate.sweep.choice import OVERHEAD_S, Done, require_budget, spent
 
 _FIRST = 1.0
 _LEAST = 1 / 16
@@ -39,8 +39,7 @@ class RatePlan:
         for rate in self.rates:
             if not 0 < rate < inf:
                 raise UsageError("--rate", rate, "it must be above 0")
-        if self.budget_s <= 0:
-            raise UsageError("--minutes", self.budget_s / 60, "it must be above 0")
+        require_budget(self.budget_s)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,9 +77,11 @@ def _chosen(plan: RatePlan, seen: Sequence[Offered]) -> NextRate | Done:
     unknown = [one.requests_per_s for one in seen if one.held is None]
     if unknown:
         return Done(why=f"{min(unknown):g} requests/s could not be measured")
-    low = max((one.requests_per_s for one in seen if one.held), default=0.0)
-    high = min((one.requests_per_s for one in seen if not one.held), default=None)
-    if high is None:
+    high = min((one.requests_per_s for one in seen if not one.held), default=inf)
+    # A higher rate may have held by chance, or have been offered by an earlier list.
+    good = (one.requests_per_s for one in seen if one.held and one.requests_per_s < high)
+    low = max(good, default=0.0)
+    if high == inf:
         return _within_budget(plan, seen, 2 * low or _FIRST, "the rate before held")
     if high <= _LEAST:
         return Done(why=f"not even {high:g} requests/s holds")
@@ -129,10 +130,7 @@ def _within_budget(
     left_s = plan.budget_s - sum(one.seconds for one in seen)
     if chosen.expected_s <= left_s:
         return chosen
-    return Done(
-        why=f"the budget of {plan.budget_s / 60:g} min is spent: {rate:g} requests/s ({why}) would"
-        f" take {chosen.expected_s:.0f} s more, {max(left_s, 0):.0f} s are left"
-    )
+    return spent(plan.budget_s, left_s, f"{rate:g} requests/s ({why})", chosen.expected_s)
 
 
 def _next(plan: RatePlan, rate: float, why: str) -> NextRate:

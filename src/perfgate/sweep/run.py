@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -176,20 +176,13 @@ class _Concurrencies:
         return Done(why=f"boot {boot} is measured")
 
     def _ahead(self, sweep: EngineSweep, step: Next) -> tuple[Step, ...]:
-        """The coming step, the rest of the grid, and what the budget then leaves for refining."""
         plan, seen = self.plan, self._seen(sweep)
         known = {one.concurrency for one in seen} | {step.concurrency}
-        name = f"measure {sweep.point.engine.name}-c"
-        steps = [Step(name=f"{name}{step.concurrency}", expected_s=step.expected_s)]
-        steps += [
-            Step(name=f"{name}{at}", expected_s=expected_seconds(plan, seen, at))
-            for at in grid(plan)
-            if at not in known
-        ]
-        spent = sum(one.seconds for one in seen) + sum(one.expected_s for one in steps)
-        if not plan.concurrencies and plan.budget_s > spent:
-            steps.append(Step(name="refine", expected_s=plan.budget_s - spent))
-        return tuple(steps)
+        later = [at for at in grid(plan) if at not in known]
+        loads = {f"c{step.concurrency}": step.expected_s}
+        loads |= {f"c{at}": expected_seconds(plan, seen, at) for at in later}
+        left_s = plan.budget_s - sum(one.seconds for one in seen)
+        return _steps(sweep.point, loads, None if plan.concurrencies else left_s)
 
     def _taken(self, sweep: EngineSweep) -> list[Taken]:
         return [one for one in sweep.taken if one.measurement.point.id not in self.old]
@@ -228,23 +221,15 @@ class _Rates:
         before = sum(one.requests_per_s == rate for one in sweep.taken)
         name = _name(sweep.point, f"r{rate:g}", boot=boot, before=before)
         point = at_rate(sweep.point, self.plan, rate, name=name)
-        return _Load(point, step.why, self._ahead(sweep, step, name))
+        return _Load(point, step.why, self._ahead(sweep, step))
 
-    def _ahead(self, sweep: EngineSweep, step: NextRate, name: str) -> tuple[Step, ...]:
-        known = {one.requests_per_s for one in self._seen(sweep)} | {step.requests_per_s}
-        later = sorted(set(self.plan.rates) - known)
-        steps = [Step(name=f"measure {name}", expected_s=step.expected_s)]
-        steps += [
-            Step(
-                name=f"measure {_name(sweep.point, f'r{rate:g}')}",
-                expected_s=rate_seconds(self.plan, rate),
-            )
-            for rate in later
-        ]
-        spent = sum(one.seconds for one in self._seen(sweep)) + step.expected_s
-        if not self.plan.rates and self.plan.budget_s > spent:
-            steps.append(Step(name="refine", expected_s=self.plan.budget_s - spent))
-        return tuple(steps)
+    def _ahead(self, sweep: EngineSweep, step: NextRate) -> tuple[Step, ...]:
+        plan, seen = self.plan, self._seen(sweep)
+        known = {one.requests_per_s for one in seen} | {step.requests_per_s}
+        loads = {f"r{step.requests_per_s:g}": step.expected_s}
+        loads |= {f"r{at:g}": rate_seconds(plan, at) for at in sorted({*plan.rates} - known)}
+        left_s = plan.budget_s - sum(one.seconds for one in seen)
+        return _steps(sweep.point, loads, None if plan.rates else left_s)
 
     def _seen(self, sweep: EngineSweep) -> list[Offered]:
         ceiling_s = sweep.point.claim.ceiling_p95_s if sweep.point.claim else None
@@ -261,6 +246,19 @@ class _Rates:
 
     def _is_old(self, one: Taken | Failed) -> bool:
         return isinstance(one, Taken) and one.measurement.point.id in self.old
+
+
+def _steps(
+    template: OperatingPoint, loads: Mapping[str, float], left_s: float | None
+) -> tuple[Step, ...]:
+    """The loads that are known to come, with their seconds, and what `left_s` leaves to refine."""
+    steps = [
+        Step(name=f"measure {_name(template, load)}", expected_s=seconds)
+        for load, seconds in loads.items()
+    ]
+    if left_s is not None and left_s > sum(loads.values()):
+        steps.append(Step(name="refine", expected_s=left_s - sum(loads.values())))
+    return tuple(steps)
 
 
 def _name(template: OperatingPoint, load: str, *, boot: int = 1, before: int = 0) -> str:
