@@ -74,6 +74,13 @@ def test_a_rate_that_could_not_be_measured_ends_the_search():
     assert next_rate(a_rate_plan(), seen) == Done(why="1 requests/s could not be measured")
 
 
+def test_a_higher_rate_that_held_does_not_end_the_search():
+    """It was offered by an earlier list: the answer lies below the one that failed."""
+    seen = [Offered(requests_per_s=r, seconds=1.0, held=r != 8.0) for r in (2.0, 8.0, 16.0)]
+
+    assert next_rate(a_rate_plan(), seen).requests_per_s == 5.0
+
+
 @pytest.mark.parametrize("rate", [0.25, 1.0, 24.0, 300.0])
 def test_rounds_take_eight_seconds_and_hold_a_p95(rate):
     """Slow rates take longer: four rounds hold sixty requests."""
