@@ -301,6 +301,44 @@ PIECES = st.one_of(
 )
 
 
+@pytest.mark.parametrize(
+    "long",
+    [
+        HEAD.replace(b"OK", b"O" * 70_000),
+        HEAD + b"5;" + b"x" * 70 + b"\r\nhello\r\n",
+        HEAD + b"%066x\r\ndata: a\n\n\r\n" % 9,
+        HEAD + b"0\r\nx: " + b"x" * 70_000 + b"\r\n\r\n",
+    ],
+    ids=["head", "chunk extension", "chunk size", "trailer"],
+)
+@pytest.mark.parametrize("step", [7, 10**6], ids=["in many reads", "in one"])
+def test_a_line_over_its_limit_is_refused_however_it_comes(long, step):
+    """What one read may hold, many may: the fuzzer found a cut that changed the answer."""
+    client = Connection()
+    client.send(client.open(lambda *_: None, lambda *_: None), b"request")
+
+    def tell():
+        for start in range(0, len(long), step):
+            client.receive(long[start : start + step], 0)
+
+    with pytest.raises(ProtocolError):
+        tell()
+
+
+@pytest.mark.parametrize("step", [1, 10**6])
+def test_a_chunk_extension_within_the_limit_is_passed_over(step):
+    """However it is cut, its line break too."""
+    heard = []
+    client = Connection()
+    client.send(client.open(lambda _, message: heard.append(message), lambda *_: None), b"request")
+    line = b"9;" + b"x" * 62
+    told = HEAD + line + b"\r\ndata: a\n\n\r\n"
+    for start in range(0, len(told), step):
+        client.receive(told[start : start + step], 0)
+
+    assert (len(line), heard) == (64, [b"a"])
+
+
 @given(st.lists(PIECES, max_size=10), st.lists(st.integers(0, 200), max_size=8))
 def test_no_bytes_break_the_reader_and_no_cut_changes_what_it_hears(pieces, reads):
     """Whatever comes is understood or refused, and alike in one read or in many."""

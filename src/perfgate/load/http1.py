@@ -16,6 +16,7 @@ from perfgate.load.wire import END, Deliver, EndCall, ProtocolError
 
 _DATA: Final = b"data: "
 _MAX_HEAD: Final = 65_536
+_MAX_SIZE_LINE: Final = 64  # far longer than any size
 _MAX_EVENT: Final = 2**20
 _MAX_ERROR: Final = 65_536
 _OK: Final = 200
@@ -141,9 +142,9 @@ class Connection:
 
     def _take_head(self) -> bool:
         head, found, rest = self._rest.partition(b"\r\n\r\n")
+        if _too_long(head, _MAX_HEAD) or not _may_begin(head):
+            raise ProtocolError(f"no HTTP/1.1 answer begins with {head[:60]!r}")
         if not found:
-            if len(head) > _MAX_HEAD or not _may_begin(head):
-                raise ProtocolError(f"no HTTP/1.1 answer begins with {head[:60]!r}")
             return False
         status, fields = _parse_head(head)
         self._rest = rest
@@ -163,9 +164,9 @@ class Connection:
 
     def _take_chunk(self, stamp_ns: int) -> bool:
         line, found, rest = self._rest.partition(b"\r\n")
+        if _too_long(line, _MAX_SIZE_LINE):
+            raise ProtocolError(f"no chunk begins with {line[:60]!r}")
         if not found:
-            if len(line) > 64:  # noqa: PLR2004 - far longer than any size
-                raise ProtocolError(f"no chunk begins with {line[:60]!r}")
             return False
         size = _size_of(line.partition(b";")[0].strip())
         if size > _MAX_EVENT:
@@ -192,9 +193,9 @@ class Connection:
 
     def _take_trailer(self, stamp_ns: int) -> bool:
         line, found, rest = self._rest.partition(b"\r\n")
+        if _too_long(line, _MAX_HEAD):
+            raise ProtocolError("a trailer without end")
         if not found:
-            if len(line) > _MAX_HEAD:
-                raise ProtocolError("a trailer without end")
             return False
         self._rest = rest
         if not line:
@@ -262,6 +263,11 @@ def _ignore(*_: object) -> None:
     """What is told to nobody."""
 
 
+def _too_long(text: bytes, most: int) -> bool:
+    """Whether a text is over its limit, whether or not the line break after it has come whole."""
+    return len(text) > most and len(text.rstrip(b"\r\n")) > most
+
+
 def _may_begin(head: bytes) -> bool:
     start = b"HTTP/1.1 "
     return head[: len(start)] == start[: len(head)]
@@ -269,7 +275,7 @@ def _may_begin(head: bytes) -> bool:
 
 def _size_of(digits: bytes) -> int:
     # int() would also take signs, spaces and underscores.
-    if not digits or digits.strip(b"0123456789abcdefABCDEF"):
+    if not 0 < len(digits) <= _MAX_SIZE_LINE or digits.strip(b"0123456789abcdefABCDEF"):
         raise ProtocolError(f"{digits[:60]!r} is no chunk size")
     return int(digits, 16)
 
