@@ -23,7 +23,7 @@ from perfgate.load.dialects import learn_dialect
 from perfgate.load.planner import plan_requests
 from perfgate.load.process import WorkerProcess
 from perfgate.load.spool import End, Ending, Exchange, Frame, Plan, Receiver
-from perfgate.model import Server, Workload
+from perfgate.model import Protocol, Server, Workload
 from perfgate.provenance import versions
 from perfgate.serving.stamped import serve_stamped
 from perfgate.traffic.schedule import plan_schedule
@@ -57,7 +57,7 @@ class Tally:
 
     def add(self, exchange: Exchange, asked: int) -> None:
         """Check one request, token by token."""
-        stream = read_stamps(exchange, asked=asked)
+        stream = read_stamps(exchange, Protocol.GRPC, asked=asked)
         self.requests += 1
         self.failed += exchange.ending is not Ending.FINAL
         self.asked += asked

@@ -6,7 +6,7 @@ import pytest
 from google.protobuf import text_format
 from tritonclient.grpc.model_config_pb2 import ModelConfig
 
-from perfgate.cli.load import audit, calibration_text
+from perfgate.cli.load import Stamper, audit, calibration_text
 from perfgate.errors import UsageError
 from perfgate.load.calibration import Calibration
 from perfgate.load.fidelity import Errors, Fidelity
@@ -61,11 +61,13 @@ def test_an_audit_is_told_in_milliseconds_with_every_loss():
     ("options", "field"),
     [
         ({"protocol": Protocol.OPENAI}, "--protocol"),
+        ({"server": Stamper.PLAIN, "protocol": Protocol.GRPC}, "--protocol"),
+        ({"server": Stamper.PLAIN, "receiver": Receiver.GRPC}, "--receiver"),
         ({"protocol": Protocol.HTTP, "receiver": Receiver.GRPC}, "--receiver"),
     ],
 )
 def test_a_way_that_nobody_can_be_asked_is_refused_before_anything_boots(options, field):
-    """Triton speaks no OpenAI, and the library's receiver gRPC alone."""
+    """Triton speaks no OpenAI, a plain server no gRPC, the library's receiver nothing else."""
     with pytest.raises(UsageError, match=field):
         audit(**options)
 

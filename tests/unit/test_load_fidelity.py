@@ -101,8 +101,15 @@ def over_http(text):
     return json.dumps({"text_output": text.decode()}).encode() if text else b""
 
 
+def over_openai(text):
+    """A chunk with this text, or the end of the stream, which is not the end of the answer."""
+    choices = [{"index": 0, "text": text.decode()}]
+    return json.dumps({"choices": choices}).encode() if text else b"[DONE]"
+
+
 @pytest.mark.parametrize(
-    ("protocol", "message"), [(Protocol.GRPC, over_grpc), (Protocol.HTTP, over_http)]
+    ("protocol", "message"),
+    [(Protocol.GRPC, over_grpc), (Protocol.HTTP, over_http), (Protocol.OPENAI, over_openai)],
 )
 def test_stamps_are_read_from_the_messages(protocol, message):
     """The text of each message holds two times, sending and the request's arrival, and a number."""

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -14,12 +17,26 @@ from perfgate.errors import UsageError
 from perfgate.load.calibration import Calibration, calibrate_client
 from perfgate.load.fidelity import Errors
 from perfgate.load.spool import Receiver
-from perfgate.model import Protocol, Workload
+from perfgate.model import Protocol, Server, Workload
 from perfgate.serving.stamped import serve_stamped
+from perfgate.serving.stamping import serve_plain
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for a machine to read.")]
 
 _OSL = 128
+
+
+class Stamper(StrEnum):
+    """Whose stamps the client's are held against."""
+
+    TRITON = "triton"
+    PLAIN = "plain"
+
+
+_SPOKEN = {
+    Stamper.TRITON: (Protocol.GRPC, Protocol.HTTP),
+    Stamper.PLAIN: (Protocol.HTTP, Protocol.OPENAI),
+}
 
 
 def register(app: typer.Typer) -> None:
@@ -39,30 +56,55 @@ def audit(
     receiver: Annotated[
         Receiver, typer.Option("--receiver", help="Whose stamps are judged.")
     ] = Receiver.FAST,
+    server: Annotated[
+        Stamper,
+        typer.Option(
+            "--server",
+            help="Who stamps: a Triton, whose way from the model to the wire is in the error, or a"
+            " plain socket, which leaves the client's own.",
+        ),
+    ] = Stamper.TRITON,
     protocol: Annotated[
-        Protocol, typer.Option("--protocol", help="How the server is asked: grpc or http.")
-    ] = Protocol.GRPC,
+        Protocol | None,
+        typer.Option(
+            "--protocol",
+            help="How the server is asked: a Triton by grpc (default) or http, a plain one by http"
+            " (default) or openai.",
+        ),
+    ] = None,
     json: AsJson = False,
 ) -> None:
-    """Measure the load client's own error on this machine, against a Triton that stamps tokens."""
+    """Measure the load client's own error on this machine, against a server that stamps tokens."""
     if pace_ms < 0:
         raise UsageError("--pace-ms", pace_ms, "it must be 0 or more")
-    if protocol is Protocol.OPENAI:
-        raise UsageError("--protocol", str(protocol), "the Triton that stamps speaks grpc and http")
+    spoken = _SPOKEN[server]
+    protocol = protocol or spoken[0]
+    if protocol not in spoken:
+        rule = f"--server {server} speaks {' and '.join(spoken)}"
+        raise UsageError("--protocol", str(protocol), rule)
     if receiver is Receiver.GRPC and protocol is not Protocol.GRPC:
         raise UsageError("--receiver", str(receiver), "it speaks grpc alone")
-    workload = Workload(concurrency=concurrency, isl=4, osl=_OSL)
-    with (
-        tempfile.TemporaryDirectory(prefix="perfgate-audit-") as folder,
-        serve_stamped(step_s=pace_ms / 1e3, workdir=Path(folder)) as server,
-    ):
+    with _stamping(server, protocol, pace_ms / 1e3) as stamping:
         found = calibrate_client(
-            replace(server, protocol=protocol),
-            workload,
+            stamping,
+            Workload(concurrency=concurrency, isl=4, osl=_OSL),
             requests=requests or 2 * concurrency,
             receiver=receiver,
         )
     typer.echo(codec.to_pretty_json(found) if json else calibration_text(found), nl=False)
+
+
+@contextmanager
+def _stamping(stamper: Stamper, protocol: Protocol, step_s: float) -> Iterator[Server]:
+    if stamper is Stamper.PLAIN:
+        with serve_plain(step_s=step_s, protocol=protocol) as server:
+            yield server
+        return
+    with (
+        tempfile.TemporaryDirectory(prefix="perfgate-audit-") as folder,
+        serve_stamped(step_s=step_s, workdir=Path(folder)) as server,
+    ):
+        yield replace(server, protocol=protocol)
 
 
 def calibration_text(found: Calibration) -> str:

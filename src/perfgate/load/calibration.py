@@ -1,4 +1,4 @@
-"""The load client's own error on this machine, measured against a Triton that stamps its tokens."""
+"""The load client's own error on this machine, measured against a server that stamps its tokens."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from pathlib import Path
 from tritonclient.grpc import service_pb2
 
 from perfgate.load.fidelity import Fidelity, StampedStream, judge_stamps
+from perfgate.load.openai import DONE
 from perfgate.load.planner import prompts_needed
 from perfgate.load.running import RunningLoad
 from perfgate.load.spool import Ending, Exchange, Receiver
@@ -98,9 +99,11 @@ def read_stamps(exchange: Exchange, protocol: Protocol, *, asked: int) -> Stampe
 
 
 def _texts(message: bytes, protocol: Protocol) -> Iterator[bytes]:
-    if protocol is Protocol.HTTP:
-        if message != END:
-            yield json.loads(message)[_TEXT].encode()
+    if protocol is not Protocol.GRPC:
+        if message not in {END, DONE}:
+            event = json.loads(message)
+            texts = event.get("choices", [{"text": event.get(_TEXT)}])
+            yield from (one["text"].encode() for one in texts)
         return
     response = service_pb2.ModelStreamInferResponse.FromString(message).infer_response
     for output, raw in zip(response.outputs, response.raw_output_contents, strict=True):
