@@ -46,6 +46,14 @@ def test_nothing_judged_is_no_pass():
     """An empty run has no verdict and says so."""
     assert sentences.verdict(samples.empty()) is None
     assert sentences.headline(samples.empty()) == "Nothing was judged."
+    assert "selection of points" in sentences.next_step(samples.empty())
+
+
+def test_what_was_measured_and_not_judged_is_told_apart_from_an_empty_run():
+    """The selection was right; what is missing is something to hold the points against."""
+    report = dataclasses.replace(samples.passing(), judgements=(), comparisons=())
+
+    assert "a floor, a ceiling or an accepted baseline" in sentences.next_step(report)
 
 
 @pytest.mark.parametrize("verdict", Verdict)
@@ -54,7 +62,7 @@ def test_every_verdict_has_a_place_and_a_next_step(verdict):
     report = Report(info=samples.INFO, judgements=(a_judgement(verdict),))
 
     assert sentences.verdict(report) is verdict
-    assert sentences.NEXT_STEP[verdict]
+    assert sentences.next_step(report)
     assert sentences.headline(report)
 
 

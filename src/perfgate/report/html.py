@@ -24,13 +24,13 @@ from perfgate.report.content import (
 from perfgate.report.provenance import own_entries, shared_entries
 from perfgate.report.resources import resource_table
 from perfgate.report.sentences import (
-    NEXT_STEP,
     SIMULATED_NOTE,
     answer,
     described,
     goodput_lines,
     hardware_label,
     headline,
+    next_step,
     telling,
     troubles,
     verdict,
@@ -77,7 +77,7 @@ def _view(report: Report) -> dict[str, Any]:
         "simulated_note": SIMULATED_NOTE,
         "verdict": said_of_run,
         "headline": headline(report),
-        "next_step": NEXT_STEP[said_of_run],
+        "next_step": next_step(report),
         "signs": _SIGNS,
         "columns": COLUMNS,
         "words": WORDS,

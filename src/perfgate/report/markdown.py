@@ -12,12 +12,12 @@ from perfgate.report.cells import COLUMNS, WORDS, cells
 from perfgate.report.content import Report, Row, rows
 from perfgate.report.resources import resource_table
 from perfgate.report.sentences import (
-    NEXT_STEP,
     SIMULATED_NOTE,
     answer,
     goodput_lines,
     hardware_label,
     headline,
+    next_step,
     telling,
     troubles,
     verdict,
@@ -44,7 +44,7 @@ def render_markdown(report: Report) -> str:
     blocks = [
         [f"## {_sign(verdict(report))}Performance: {_escaped(hardware_label(report.info))}"],
         _simulated(report),
-        [f"**{_escaped(headline(report))}** {NEXT_STEP[verdict(report)]}"],
+        [f"**{_escaped(headline(report))}** {next_step(report)}"],
         _table(rows(report)),
         [f"- {_escaped(text)}" for text in goodput_lines(report.measurements)],
         _comparisons(report.comparisons),

@@ -21,7 +21,7 @@ SEVERITY = (
 )
 """The verdicts, the one that needs a person most urgently first."""
 
-NEXT_STEP: Mapping[Verdict | None, str] = MappingProxyType(
+_NEXT_STEP: Mapping[Verdict, str] = MappingProxyType(
     {
         Verdict.REGRESSION: "Slower than agreed. Take the findings in turn; only if the loss is "
         "wanted, lower the baseline in a commit of its own.",
@@ -34,7 +34,6 @@ NEXT_STEP: Mapping[Verdict | None, str] = MappingProxyType(
         Verdict.IMPROVEMENT: "Faster than its baseline. Accept the new numbers, so that the gain "
         "is guarded from now on.",
         Verdict.PASS: "Nothing to do.",
-        None: "No point was judged. Check that the selection of points is not empty.",
     }
 )
 
@@ -97,6 +96,19 @@ def headline(report: Report) -> str:
         return f"All {_scope(report)} pass."
     parts = [f"{counts[each]} {_VERB[each]}" for each in SEVERITY if each in counts]
     return f"Of {_scope(report)}, {_enumerated(parts)}."
+
+
+def next_step(report: Report) -> str:
+    """What to do about it."""
+    said = verdict(report)
+    if said is not None:
+        return _NEXT_STEP[said]
+    if report.measurements:
+        return (
+            "What was measured has nothing to be held against here: give the points a floor, a"
+            " ceiling or an accepted baseline."
+        )
+    return "No point was measured. Check that the selection of points is not empty."
 
 
 def troubles(report: Report) -> tuple[Judgement, ...]:

@@ -14,14 +14,13 @@ from perfgate.report import numbers
 from perfgate.report.cells import WORDS, cells
 from perfgate.report.content import Report, Row, rows
 from perfgate.report.sentences import (
-    NEXT_STEP,
     answer,
     goodput_lines,
     hardware_label,
     headline,
+    next_step,
     telling,
     troubles,
-    verdict,
 )
 
 COLUMNS = 110
@@ -55,7 +54,7 @@ def render_text(report: Report, *, colour: bool = False) -> str:
         ],
         *(_trouble(judgement) for judgement in troubles(report)),
         [line for note in report.notes for line in _wrapped(f"Note: {note}")],
-        _wrapped(headline(report)) + _wrapped(NEXT_STEP[verdict(report)]),
+        _wrapped(headline(report)) + _wrapped(next_step(report)),
     ]
     text = "\n\n".join("\n".join(block) for block in blocks if block) + "\n"
     return _coloured(text) if colour else text
