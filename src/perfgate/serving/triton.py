@@ -72,7 +72,8 @@ def _environment(wheel_libraries: Path) -> dict[str, str]:
     """The environment of tritonserver and its stubs.
 
     The stub links libpython and finds numpy through the first `python3` on PATH, so both must be
-    the running Python's; PYTHONPATH makes it the running perfgate too.
+    the running Python's; PYTHONPATH makes it the running perfgate too. (The stub of Python 3.12
+    and newer starts isolated and ignores PYTHONPATH: there perfgate must be installed.)
     """
     libraries = [str(wheel_libraries), sysconfig.get_config_var("LIBDIR") or ""]
     inherited = os.environ.get("LD_LIBRARY_PATH", "")
