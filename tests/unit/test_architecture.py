@@ -26,7 +26,8 @@ PURE = (
     "perfgate.observe.doctor",
 )
 IMPURE = (
-    "perfgate.sim.realtime",  # the thread that keeps real time
+    "perfgate.sim.realtime",  # keeps real time
+    "perfgate.sim.threaded",  # on a thread
 )
 FORBIDDEN_IN_PURE = {
     "asyncio",

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
-import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from perfgate.errors import ServerError, UsageError
+from perfgate.errors import UsageError
 from perfgate.model import ServerTimings
 from perfgate.reference.batch import Dialogue, Ints, Packed, Packer
-from perfgate.sim.realtime import EngineStats
 from perfgate.sim.scheduler import Scheduler
 from perfgate.sim.steps import Emission, SimRequest, Step
+from perfgate.sim.threaded import EngineStats, ThreadedEngine
 
 Handover = Callable[[list[Emission]], None]
 
@@ -37,7 +36,7 @@ class _Stamps:
     last_token_ns: int = 0
 
 
-class ReferenceEngine:
+class ReferenceEngine(ThreadedEngine):
     """Runs what the scheduler plans on a device and hands the tokens of each iteration to `emit`.
 
     The scheduler is the simulated engine's own: here its plans meet a real model. While an
@@ -58,6 +57,7 @@ class ReferenceEngine:
         clock: Callable[[], int] = time.perf_counter_ns,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
+        super().__init__("reference", EngineStats(scheduler=scheduler.stats()))
         self._scheduler = scheduler
         self._packer = packer
         self._device = device
@@ -65,39 +65,30 @@ class ReferenceEngine:
         self._factor = step_time_factor
         self._clock = clock
         self._sleep = sleep
-        self._stats = EngineStats(scheduler=scheduler.stats())
         self._inbox: deque[tuple[SimRequest, Dialogue] | int] = deque()
         self._dialogues: dict[int, Dialogue] = {}
         self._stamps: dict[int, _Stamps] = {}
         self._undelivered: list[Emission] = []
-        self._arrived = threading.Event()
-        self._idle = threading.Event()
-        self._idle.set()
-        self._stopping = False
-        self._failure: BaseException | None = None
-        self._thread = threading.Thread(target=self._run, name="reference-engine", daemon=True)
 
     def submit(self, request: SimRequest, prompt: Sequence[int]) -> None:
         """Let a request arrive now.
 
         Raises UsageError if it could never run, ServerError if the engine has stopped.
         """
-        self._require_running()
-        self._scheduler.check(request)
-        if request.id in self._stamps:
-            raise UsageError("id", request.id, "a request with this id is still running")
-        self._stamps[request.id] = _Stamps(self._clock())
         dialogue = Dialogue(list(prompt), len(prompt), request.end_id, request.min_tokens)
-        # The model decides when a request ends early, so the scheduler plans its full length.
-        self._inbox.append((dataclasses.replace(request, end_id=None), dialogue))
-        self._idle.clear()
-        self._arrived.set()
+        with self._arrival():
+            self._require_running()
+            self._scheduler.check(request)
+            if request.id in self._stamps:
+                raise UsageError("id", request.id, "a request with this id is still running")
+            self._stamps[request.id] = _Stamps(self._clock())
+            # The model decides when a request ends early, so the scheduler plans its full length.
+            self._inbox.append((dataclasses.replace(request, end_id=None), dialogue))
 
     def cancel(self, request_id: int) -> None:
         """Drop a request from the next iteration on; it emits no more, not even an end."""
-        self._inbox.append(request_id)
-        self._idle.clear()
-        self._arrived.set()
+        with self._arrival():
+            self._inbox.append(request_id)
 
     def timings(self, request_id: int) -> ServerTimings:
         """Stamps of a request whose final emission is being emitted."""
@@ -109,10 +100,6 @@ class ReferenceEngine:
             last_token_ns=stamps.last_token_ns,
         )
 
-    def stats(self) -> EngineStats:
-        """The state after the last iteration, from any thread."""
-        return self._stats
-
     def run_once(self) -> bool:
         """Run one iteration; False, once all tokens are handed over, when there is none."""
         self._take_arrivals()
@@ -120,6 +107,9 @@ class ReferenceEngine:
         if step is None:
             self._deliver()
             self._note(0)
+            with self._lock:
+                if not self._inbox:
+                    self._idle.set()
             return False
         started_ns = self._clock()
         self._stamp_scheduled(step, started_ns)
@@ -135,34 +125,6 @@ class ReferenceEngine:
         self._undelivered = [self._speak(one, said[one.request_id], now_ns) for one in emissions]
         self._note(now_ns - started_ns)
         return True
-
-    def start(self) -> None:
-        """Start the thread."""
-        self._thread.start()
-
-    def drain(self, timeout_s: float) -> bool:
-        """Wait until nothing is left to run; False if the time was too short."""
-        return self._idle.wait(timeout_s)
-
-    def stop(self) -> None:
-        """End after the iteration in flight and wait for the thread; requests left are dropped."""
-        self._stopping = True
-        self._arrived.set()
-        if self._thread.is_alive():
-            self._thread.join()
-
-    def _run(self) -> None:
-        try:
-            while not self._stopping:
-                if self.run_once():
-                    continue
-                if not self._inbox:
-                    self._idle.set()
-                    self._arrived.wait()
-                self._arrived.clear()
-        except BaseException as error:
-            self._failure = error
-            raise
 
     def _slow_down(self, started_ns: int) -> None:
         """Lengthen the iteration by the factor, which plants a slowdown on purpose."""
@@ -214,14 +176,6 @@ class ReferenceEngine:
         for emission in emissions:
             if emission.final:
                 del self._stamps[emission.request_id], self._dialogues[emission.request_id]
-
-    def _require_running(self) -> None:
-        if self._failure is not None:
-            msg = f"the reference engine stopped on an error: {self._failure!r}"
-            raise ServerError(msg) from self._failure
-        if self._stopping:
-            msg = "the reference engine has been stopped and takes no more requests"
-            raise ServerError(msg)
 
     def _note(self, busy_ns: int) -> None:
         before = self._stats

@@ -10,7 +10,7 @@ import triton_python_backend_utils as pb_utils
 
 from perfgate.serving.simulated.gauges import Series, Utilisation, gauges
 from perfgate.serving.tensors import TENSORRT_LLM
-from perfgate.sim.realtime import EngineStats
+from perfgate.sim.threaded import EngineStats
 
 _BUCKETS = [10.0, 50.0, 100.0, 500.0, 1000.0]
 
