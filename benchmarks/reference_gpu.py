@@ -23,7 +23,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -440,7 +440,7 @@ def drive(
 
 
 def point_row(
-    point: OperatingPoint, loop: Loop, rows: list[tuple[int, ...]], window_ns: int, windows: int
+    point: OperatingPoint, loop: Loop, rows: Sequence[tuple[int, ...]], window_ns: int, windows: int
 ) -> Record:
     """Throughput of each window, latencies over all, and a summary of the iterations."""
     start, end = loop.steady_ns, loop.steady_ns + windows * window_ns
@@ -565,7 +565,7 @@ def engine_spec(precision: Precision, *, max_batch_size: int) -> EngineSpec:
 
 def timed(work: Callable[[], object], repeats: int = 10) -> float:
     """Median device time of `work` in seconds, warmed up."""
-    times = []
+    times: list[float] = []
     for index in range(repeats + 3):
         begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
         begin.record()

@@ -89,6 +89,7 @@ def noted(measurement: Measurement) -> dict[str, Any]:
     """What is kept of a measurement."""
     point: OperatingPoint = measurement.point
     tpot = measurement.tpot_s
+    assert measurement.audit is not None, "our own client audits itself"
     return {
         "round_requests": point.sampling.round_requests,
         "throughput_tok_s": measurement.throughput_tok_s,

@@ -73,6 +73,8 @@ def one(rig: Rig, point: OperatingPoint, rounds: int) -> dict[str, Any]:
     pid = rig.server(point).pid or 0
     before, began = threads_s(pid), time.monotonic()
     measurement = rig.measure(dataclasses.replace(point, sampling=sampling))
+    audit = measurement.audit
+    assert audit is not None, "our own client audits itself"
     after, wall_s = threads_s(pid), time.monotonic() - began
     used = {name: after[name] - before.get(name, 0.0) for name in after}
     busiest = sorted(used.items(), key=lambda pair: -pair[1])[:12]
@@ -81,9 +83,9 @@ def one(rig: Rig, point: OperatingPoint, rounds: int) -> dict[str, Any]:
         "tok_s": round(measurement.throughput_tok_s),
         "window_s": measurement.window_s,
         "itl_p50_s": measurement.itl_s.p50 if measurement.itl_s else None,
-        "client_cpu_share": measurement.audit.cpu_share,
-        "client_lag_p99_s": measurement.audit.lag_p99_s,
-        "messages": measurement.audit.messages,
+        "client_cpu_share": audit.cpu_share,
+        "client_lag_p99_s": audit.lag_p99_s,
+        "messages": audit.messages,
         "wall_s": wall_s,
         "threads_cpu_s": {name: round(seconds, 2) for name, seconds in busiest},
         "vetoes": [veto.rule for veto in measurement.vetoes],

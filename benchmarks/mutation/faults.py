@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Any
 
 from perfgate.errors import PerfGateError, ServerError
 from perfgate.gate import judge
@@ -121,9 +122,14 @@ def late_simulator(run: LoadRun) -> LoadRun:
     )
 
 
-def client(**changes: float) -> Spoil:
+def client(**changes: Any) -> Spoil:
     """The load client failed in this way."""
-    return lambda run: replace(run, audit=replace(run.audit, **changes))
+
+    def spoil(run: LoadRun) -> LoadRun:
+        assert run.audit is not None, "every run of ours audits its client"
+        return replace(run, audit=replace(run.audit, **changes))
+
+    return spoil
 
 
 def broke(*faults: str, rounds: int | None = None) -> Spoil:

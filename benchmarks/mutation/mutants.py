@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from perfgate.model import BatchingStrategy, Precision, RequestRecord, SchedulerPolicy
 from perfgate.sim.loop import StepCost
@@ -24,8 +25,8 @@ class Mutant:
 
     name: str
     point: str = MAIN
-    engine: dict[str, object] = field(default_factory=dict)
-    serving: dict[str, object] = field(default_factory=dict)
+    engine: dict[str, Any] = field(default_factory=dict)
+    serving: dict[str, Any] = field(default_factory=dict)
     cost: Callable[[StepCost], StepCost] = lambda cost: cost
     turnaround_s: float = 0.0
     coalesce: int = 1

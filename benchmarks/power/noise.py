@@ -7,6 +7,7 @@ one run share 60 % of each part's variance.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -16,7 +17,7 @@ from numpy.typing import NDArray
 Array = NDArray[np.float64]
 Rng = np.random.Generator
 
-WINDOW_SD = 0.02 * np.sqrt((1 + 0.7) / (1 - 0.7) / 18)
+WINDOW_SD = 0.02 * math.sqrt((1 + 0.7) / (1 - 0.7) / 18)
 SHARED = 0.6
 START_MINUTES = 2.0
 WINDOW_MINUTES = 1.5
@@ -58,39 +59,41 @@ MODELS = (
 
 def draw(noise: Noise, cv: float, rng: Rng, *, jobs: int, runs: int, cells: int) -> Array:
     """Log costs (jobs, runs, cells) of the runs of one session a job."""
-    part = cv / np.sqrt(2)
-    costs = part * _normal(rng, (jobs, 1, cells)) + part * _boots(noise, rng, (jobs, runs, cells))
+    part = cv / math.sqrt(2)
+    costs: Array = part * _normal(rng, (jobs, 1, cells)) + part * _boots(
+        noise, rng, (jobs, runs, cells)
+    )
     costs += WINDOW_SD * _normal(rng, (jobs, runs, cells))
     minutes = np.arange(runs) * RUN_MINUTES
-    shared = noise.warmup * rng.random((jobs, 1)) * np.exp(-minutes / 20)
+    shared: Array = noise.warmup * rng.random((jobs, 1)) * np.exp(-minutes / 20)
     shared = shared + noise.drift_per_hour * rng.standard_normal((jobs, 1)) * minutes / 60
-    shared += -np.log(0.90) * (rng.random((jobs, runs)) < noise.outliers)
+    shared += -math.log(0.90) * (rng.random((jobs, runs)) < noise.outliers)
     return costs + shared[..., None]
 
 
 def _normal(rng: Rng, shape: tuple[int, int, int]) -> Array:
     common = rng.standard_normal((*shape[:-1], 1))
     own = rng.standard_normal(shape)
-    return np.sqrt(SHARED) * common + np.sqrt(1 - SHARED) * own
+    return math.sqrt(SHARED) * common + math.sqrt(1 - SHARED) * own
 
 
 def _boots(noise: Noise, rng: Rng, shape: tuple[int, int, int]) -> Array:
     boots = _KINDS[noise.boot](rng, shape)
     for run in range(1, shape[1]):
         memory = noise.boot_memory
-        boots[:, run] = memory * boots[:, run - 1] + np.sqrt(1 - memory**2) * boots[:, run]
+        boots[:, run] = memory * boots[:, run - 1] + math.sqrt(1 - memory**2) * boots[:, run]
     return boots
 
 
 def _student(rng: Rng, shape: tuple[int, int, int]) -> Array:
     # t with 3 degrees of freedom has variance 3; the cells of a run share its scale.
-    scale = np.sqrt(3 / rng.chisquare(3, (*shape[:-1], 1)))
-    return _normal(rng, shape) * scale / np.sqrt(3)
+    scale: Array = np.sqrt(3 / rng.chisquare(3, (*shape[:-1], 1)))
+    return _normal(rng, shape) * scale / math.sqrt(3)
 
 
 def _bimodal(rng: Rng, shape: tuple[int, int, int]) -> Array:
     mode = np.where(rng.random((*shape[:-1], 1)) < 0.5, -1.0, 1.0)
-    return np.sqrt(0.9) * mode + np.sqrt(0.1) * _normal(rng, shape)
+    return math.sqrt(0.9) * mode + math.sqrt(0.1) * _normal(rng, shape)
 
 
 _KINDS: dict[str, Callable[[Rng, tuple[int, int, int]], Array]] = {
