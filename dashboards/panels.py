@@ -74,7 +74,7 @@ def _throughput() -> timeseries.Panel:
     return _lines(
         "Output tokens/s",
         "Tokens of finished requests over the last minute; the floor is the watched point's.",
-        "suffix: tok/s",
+        "suffix:tok/s",
         [
             Line(f"perfgate:output_tokens:rate1m{LIVE}", "{{instance}}", BLUE),
             Line("perfgate:floor:tokens_per_second", "floor {{point}}", ORANGE, limit=True),
@@ -296,8 +296,10 @@ def _lines(
 
 
 def _style(line: Line) -> list[models.DynamicConfigValue]:
-    # A limit is told from a measurement by its dashes, not by its colour alone.
-    style = [models.DynamicConfigValue("color", {"mode": "shades", "fixedColor": line.colour})]
+    # A limit is told from a measurement by its dashes, not by its colour alone, and drawn alike in
+    # every panel; of several servers each gets a shade.
+    mode = "fixed" if line.limit else "shades"
+    style = [models.DynamicConfigValue("color", {"mode": mode, "fixedColor": line.colour})]
     if line.limit:
         dashes = {"fill": "dash", "dash": [8, 6]}
         style.append(models.DynamicConfigValue("custom.lineStyle", dashes))

@@ -12,7 +12,7 @@ from grafana_foundation_sdk.cog.encoder import JSONEncoder
 from grafana_foundation_sdk.models.dashboard import Dashboard
 
 from dashboards import build, evaluate
-from dashboards.panels import dashboard
+from dashboards.panels import ORANGE, dashboard
 from perfgate.errors import UsageError
 from perfgate.suite import load_suite
 
@@ -152,6 +152,22 @@ def test_no_two_panels_share_a_place():
         assert at["x"] + at["w"] <= 24
         assert panel["type"] == "row" or panel["description"]
         taken |= cells
+
+
+def test_limits_look_alike_and_units_are_spaced_once():
+    """A limit has one colour wherever it is drawn; Grafana puts the space before a suffix."""
+    panels = json.loads(build.DASHBOARD.read_text())["panels"]
+    configs = [panel["fieldConfig"] for panel in panels if "fieldConfig" in panel]
+    styles = [
+        {prop["id"]: prop["value"] for prop in override["properties"]}
+        for config in configs
+        for override in config["overrides"]
+    ]
+    limits = [style["color"] for style in styles if "custom.lineStyle" in style]
+
+    assert len(limits) > 4
+    assert all(colour == {"mode": "fixed", "fixedColor": ORANGE} for colour in limits)
+    assert not [config for config in configs if "suffix: " in config["defaults"].get("unit", "")]
 
 
 def test_panels_and_alerts_use_only_what_is_recorded_or_exported():
