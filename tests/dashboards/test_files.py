@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 from grafana_foundation_sdk.cog.encoder import JSONEncoder
 from grafana_foundation_sdk.models.dashboard import Dashboard
 
@@ -193,6 +194,17 @@ def test_the_compose_file_is_one():
     assert checked.returncode == 0, checked.stdout
     for source in re.findall(r"- (\.\S*?):/", compose.read_text()):
         assert (compose.parent / source).is_dir(), source
+
+
+def test_the_containers_answer_on_loopback_and_outlive_the_target():
+    """Ports are this machine's alone, and belong to a network that stays when the target dies."""
+    services = yaml.safe_load((ROOT / "dashboards" / "compose.yaml").read_text())["services"]
+    owners = [name for name, service in services.items() if "ports" in service]
+    networks = {service.get("network_mode") for service in services.values()}
+
+    assert owners == ["prometheus"]
+    assert networks == {None, "service:prometheus"}
+    assert all(port.startswith("127.0.0.1:") for port in services["prometheus"]["ports"])
 
 
 def test_datasource_and_provisioning_fit_together():
