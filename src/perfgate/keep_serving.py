@@ -23,7 +23,7 @@ from perfgate.serving.tokenizer import load_tokenizer, prompts
 from perfgate.setting import Setting
 
 _LOOK_S = 2.0
-_WAVES = 30  # one load's requests by client: planning the next one leaves a gap of seconds
+_WAVES = 30  # one load's requests by client: from its end to the next is a gap of seconds
 
 
 def keep_serving(
@@ -81,4 +81,5 @@ def _keep_busy(server: Server, workload: Workload, folder: Path) -> NoReturn:
         with RunningLoad(server, workload, texts, spool=folder) as load:
             load.ramp_up()
             load.round(sampling.round_requests)
+            load.finish()  # broken off, requests count as failed, and Triton may die of it
         seed += 1  # a prompt seen before could come from a cache

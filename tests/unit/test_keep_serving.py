@@ -9,7 +9,7 @@ from perfgate import keep_serving as module
 from perfgate.errors import ServerError, UsageError
 from perfgate.hardware import load_profile
 from perfgate.mock_server import MockServer, Script
-from perfgate.model import Target
+from perfgate.model import RequestStatus, Target
 from perfgate.serving.command import Ports
 from perfgate.setting import Setting
 from perfgate.suite import load_suite
@@ -120,6 +120,31 @@ def test_its_clients_never_run_out_of_work(setting, booted, monkeypatch):
     assert seeds == [0, 1, 2]
     assert len(set(served)) == len(served) >= 2 * (2 + 2)
     assert booted[-1] == "stopped"
+
+
+def test_no_request_is_broken_off(setting, booted, monkeypatch):
+    """Between two loads every request is answered: the server would count it as failed, or die."""
+    answered, planned = [], module.prompts
+
+    class Watched(module.RunningLoad):
+        def finish(self):
+            outcome = super().finish()
+            answered.extend(
+                record for record in outcome.records if record.status is RequestStatus.OK
+            )
+            return outcome
+
+    def plan(*given, seed, **more):
+        if seed == 2:
+            signal.raise_signal(signal.SIGTERM)
+        return planned(*given, seed=seed, **more)
+
+    monkeypatch.setattr(module, "_WAVES", 1)
+    monkeypatch.setattr(module, "RunningLoad", Watched)
+    monkeypatch.setattr(module, "prompts", plan)
+    module.keep_serving(a_point(), setting, ports=PORTS, concurrency=2, tell=lambda _: None)
+
+    assert len(answered) == len(booted[1].prompts) >= 2 * (2 + 2)
 
 
 @pytest.mark.usefixtures("booted")
