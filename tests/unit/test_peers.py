@@ -36,6 +36,9 @@ POINT = replace(
 )
 MS = 1_000_000
 AT = "2026-01-02T03:04:05+00:00"
+# What the tools wrote: genai-perf 0.0.16 with perf_analyzer 2.60.0 on the simulated Triton, aiperf
+# 0.13.0 on the mocked server; 4 requests of 8 tokens in and 4 out at concurrency 2.
+RECORDED = Path(__file__).with_name("peer_files")
 
 
 def genai(requests=4, counts=None, concurrency=2):
@@ -94,18 +97,63 @@ def read(text, tmp_path, *, name="export", token_a_message=True):
 
 @pytest.mark.parametrize("text", [genai(), aiperf()], ids=["perf_analyzer", "aiperf"])
 def test_both_tools_files_say_the_same_of_the_same_load(text, tmp_path):
-    """Our formulas on their stamps: TTFT to the first text, latency to the last, gaps between."""
+    """Our formulas on their stamps: TTFT to the first text, latency to the last, gaps between.
+
+    They count until the fourth request is sent: from there on it is alone.
+    """
     run = read(text, tmp_path)
     found = measure(run, Policy())
 
     assert found.ttft_s.p50 == pytest.approx(0.020)
     assert found.latency_s.p50 == pytest.approx(0.050)
     assert found.tpot_s.p50 == found.itl_s.p50 == pytest.approx(0.010)
-    assert found.output_tokens == 16
-    assert found.request_rate_s == pytest.approx(4 / found.window_s)
+    assert found.output_tokens == 12
+    assert found.request_rate_s == pytest.approx(2 / found.window_s)
+    assert found.window_s == pytest.approx(0.150)
     assert found.audit is None
     assert {"rounds", "requests"} <= {veto.rule for veto in found.vetoes}
     assert not {veto.rule for veto in found.vetoes} & {"client-cpu", "client-lag", "late-sends"}
+
+
+def test_one_request_a_client_is_a_window_too(tmp_path):
+    """Where none ended before the last was sent, all of them count."""
+    run = read(genai(requests=1), tmp_path)
+
+    assert measure(run, Policy()).output_tokens == 4
+
+
+@pytest.mark.parametrize(
+    ("name", "output_tokens", "input_tokens"),
+    [
+        ("genai-perf.json", (1, 1, 1, 1), None),
+        ("genai-perf-counted.json", (1, 1, 1, 1), 8),
+        ("aiperf.jsonl", (1, 1, 1, 1), 8),
+    ],
+)
+def test_what_the_tools_wrote_is_read(name, output_tokens, input_tokens):
+    """Counts that the server was not asked for are absent, and its own go before the tool's."""
+    run = read_peer(RECORDED / name, POINT, "gb10", AT, token_a_message=True)
+
+    assert len(run.records) == 4
+    assert {record.tokens for record in run.records} == {output_tokens}
+    assert {record.input_tokens for record in run.records} == {input_tokens}
+    assert all(record.counted for record in run.records)
+    assert 0 < measure(run, Policy()).ttft_s.p50 < 0.1
+
+
+def test_a_count_of_the_server_s_needs_nobody_to_vouch():
+    """genai-perf asks for none of its own accord."""
+    read_peer(RECORDED / "genai-perf-counted.json", POINT, "gb10", AT, token_a_message=False)
+    with pytest.raises(UsageError, match="--token-a-message"):
+        read_peer(RECORDED / "genai-perf.json", POINT, "gb10", AT, token_a_message=False)
+
+
+def test_an_answer_that_aiperf_did_not_count_is_refused(tmp_path):
+    """It was told to take the server's counts, and the server told none."""
+    text = aiperf().replace("output_sequence_length", "request_latency")
+
+    with pytest.raises(UsageError, match="the server told no usage"):
+        read(text, tmp_path)
 
 
 def test_what_the_server_counts_is_taken_over(tmp_path):
@@ -171,7 +219,7 @@ def test_an_imported_run_can_be_reported_and_judged(tmp_path, monkeypatch):
     done = runner.invoke(app, argv, catch_exceptions=False)
     judged = runner.invoke(app, ["judge", "out"])
 
-    assert "perf_analyzer: 80 requests" in done.output
+    assert "perf_analyzer: 78 requests" in done.output
     (measurement,) = load_measurements(Path("out")).measurements
     assert measurement.fingerprint.identity["driver"] == "perf_analyzer"
     assert "INVALID" in judged.output

@@ -29,6 +29,7 @@ from perfgate.model import (
 
 PERF_ANALYZER = "perf_analyzer"
 AIPERF = "aiperf"
+_USAGE_IN, _USAGE_OUT = "usage_prompt_tokens", "usage_completion_tokens"
 _NANOSECONDS = {"ns": 1.0, "us": 1e3, "ms": 1e6, "sec": 1e9, "s": 1e9}
 _FORMS = (
     "it must be perf_analyzer's or genai-perf's profile_export.json, or aiperf's"
@@ -41,8 +42,9 @@ def read_peer(
 ) -> LoadRun:
     """Read what a tool recorded under the load of `point`.
 
-    The whole run is one round: which of its requests belong to a ramp, the files do not say. Where
-    a file counts no tokens, `token_a_message` vouches that each message with text held one.
+    The run is one round: which of its requests belong to a ramp, the files do not say. It is over
+    when the last one is sent, since clients that have nothing left to send make a smaller load.
+    Where a file counts no tokens, `token_a_message` vouches that each message with text held one.
     Raises UsageError for a file of another form, or of another concurrency than the point's.
     """
     try:
@@ -60,6 +62,9 @@ def read_peer(
         raise UsageError("file", str(path), "it must hold a request that ended well")
     records = sorted(records, key=lambda record: record.finished_ns)
     first_ns = min(record.due_ns for record in records)
+    last_ns = max(record.due_ns for record in records)
+    if not any(record.finished_ns <= last_ns for record in ended):  # one request a client: no more
+        last_ns = records[-1].finished_ns
     return LoadRun(
         point=point,
         fingerprint=Fingerprint(
@@ -75,7 +80,7 @@ def read_peer(
             },
         ),
         started_at=started_at,
-        marks_ns=(first_ns, records[-1].finished_ns),
+        marks_ns=(first_ns, last_ns),
         records=tuple(
             replace(record, index=index, client=0) for index, record in enumerate(records)
         ),
@@ -91,9 +96,9 @@ def _parse(
         whole = json.loads(text)
     except ValueError:
         rows = [json.loads(line) for line in text.splitlines() if line.strip()]
-        return AIPERF, list(_of_aiperf(rows, osl))
+        return AIPERF, list(_of_aiperf(rows, osl, origin))
     if "metadata" in whole:  # a file of one line
-        return AIPERF, list(_of_aiperf([whole], osl))
+        return AIPERF, list(_of_aiperf([whole], osl, origin))
     experiments = whole["experiments"]
     wanted = point.workload.concurrency
     levels = [one["experiment"] for one in experiments]
@@ -131,7 +136,7 @@ def _of_perf_analyzer(
         yield _record(sent_ns, stamps[-1], arrivals, osl, input_tokens=_prompt(outputs))
 
 
-def _of_aiperf(rows: list[dict[str, Any]], osl: int) -> Iterator[RequestRecord]:
+def _of_aiperf(rows: list[dict[str, Any]], osl: int, origin: str) -> Iterator[RequestRecord]:
     for row in rows:
         about, metrics = row["metadata"], row["metrics"]
         if about.get("benchmark_phase", "profiling") != "profiling":
@@ -143,11 +148,16 @@ def _of_aiperf(rows: list[dict[str, Any]], osl: int) -> Iterator[RequestRecord]:
         first_ns = sent_ns + _in_ns(metrics["time_to_first_token"])
         gaps = metrics.get("inter_chunk_latency", {"value": [], "unit": "ms"})
         stamps = [first_ns + round(at) for at in accumulate(_all_ns(gaps), initial=0.0)]
-        total = round(metrics["output_sequence_length"]["value"])
+        # The server's own count where it told one; aiperf's own is of the text, tokenised again.
+        counted = metrics.get(_USAGE_OUT) or metrics.get("output_sequence_length")
+        if counted is None:
+            rule = "it counts no tokens: the server told no usage, and aiperf was not to tokenise"
+            raise UsageError("file", origin, rule)
+        total = round(counted["value"])
         bounds = [total * part // len(stamps) for part in range(len(stamps) + 1)]
         spread = [after - before for before, after in pairwise(bounds)]
         arrivals = [(at, tokens) for at, tokens in zip(stamps, spread, strict=True) if tokens]
-        length = metrics.get("input_sequence_length")
+        length = metrics.get(_USAGE_IN) or metrics.get("input_sequence_length")
         yield _record(
             sent_ns,
             max(ended_ns, stamps[-1]),
@@ -186,14 +196,18 @@ def _record(
 
 def _tokens(output: dict[str, Any]) -> int | None:
     """A response's own count, where its tensors hold one."""
-    value = output.get(OUTPUT_COUNT)
-    return None if value is None else int(value[0] if isinstance(value, list) else value)
+    return _integer(output.get(OUTPUT_COUNT))
 
 
 def _prompt(outputs: list[dict[str, Any]]) -> int | None:
-    values = [output[INPUT_COUNT] for output in outputs if INPUT_COUNT in output]
-    value = values[-1] if values else None
-    return None if value is None else int(value[0] if isinstance(value, list) else value)
+    told = [_integer(output.get(INPUT_COUNT)) for output in outputs]
+    return next((length for length in reversed(told) if length is not None), None)
+
+
+def _integer(value: Any) -> int | None:
+    """A tensor's one number; perf_analyzer writes an empty text where the server sent none."""
+    value = value[0] if isinstance(value, list) else value
+    return None if value is None or value == "" else int(value)
 
 
 def _has_text(output: dict[str, Any]) -> bool:
