@@ -285,12 +285,35 @@ def test_a_tool_is_asked_for_the_point_s_load(driver, protocol, text, tmp_path, 
     assert asked[0] == "profile"
     for option, value in (
         ("--concurrency", "2"),
-        ("--request-count", str(POINT.sampling.rounds * POINT.sampling.round_requests)),
+        ("--request-count", "322"),  # 4 rounds of 80, and one that keeps each client busy
         ("--output-tokens-mean", "4"),
         ("--synthetic-input-tokens-mean", "8"),
         ("--model", "ensemble"),
     ):
         assert asked[asked.index(option) + 1] == value
+
+
+def test_every_client_is_asked_for_as_many_requests(tmp_path):
+    """Otherwise some end before the others, and the load is a smaller one."""
+    point = replace(POINT, sampling=Sampling(rounds=1, round_requests=5))
+    argv = command(Driver.GENAI_PERF, SERVER, point, tokenizer="x", folder=tmp_path)
+
+    assert argv[argv.index("--request-count") + 1] == "8"
+
+
+@pytest.mark.parametrize(
+    ("driver", "server", "options"),
+    [
+        (Driver.GENAI_PERF, SERVER, {"return_num_output_tokens:true", "min_tokens:4"}),
+        (Driver.GENAI_PERF, SERVER, {"return_num_input_tokens:true"}),
+        (Driver.AIPERF, replace(SERVER, protocol=Protocol.OPENAI), {"--use-server-token-count"}),
+    ],
+)
+def test_the_server_is_asked_to_count(driver, server, options, tmp_path):
+    """A tool's own count is of the text, tokenised again: another number than was sent."""
+    argv = command(driver, server, POINT, tokenizer="x", folder=tmp_path)
+
+    assert options <= set(argv)
 
 
 @pytest.mark.parametrize(

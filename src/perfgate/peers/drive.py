@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 import subprocess
 from enum import StrEnum
@@ -15,6 +16,8 @@ TIMEOUT_S = 3600.0
 _EXPORT = "profile_export.json"
 _LINES = "profile_export.jsonl"
 _TAIL = 400
+# Without them the answers hold no counts, and a prompt of another length goes unseen.
+_COUNTS = ("return_num_output_tokens", "return_num_input_tokens")
 
 
 class Driver(StrEnum):
@@ -38,8 +41,9 @@ def drive_with(
     """Run the tool on `server` under the load of `point`; its files stay in `folder`.
 
     `tokenizer` is what the tool draws and counts prompts with: a name or folder of Hugging Face.
-    genai-perf counts no tokens of Triton's answers but by tokenising them again; each message with
-    text is taken for one token instead, which TensorRT-LLM's streams hold without speculation.
+    Both count the tokens of an answer by tokenising it again, which gives another number than was
+    sent, so the server is asked to count. genai-perf keeps no count of an OpenAI-compatible server:
+    there each message with text is one token.
 
     Raises MissingRequirementError if it is not installed, LoadError if it failed or wrote nothing.
     """
@@ -80,9 +84,12 @@ def command(
     if not load.uniform or load.prefix is not None:
         rule = f"it sends closed loops of equal requests; the load of {point.id} is another"
         raise UsageError("--driver", str(driver), rule)
+    # All clients send as many requests, since they begin and end together, and one that keeps the
+    # load up while those that are measured end.
+    each = math.ceil(sampling.rounds * sampling.round_requests / load.concurrency) + 1
     shape = [
         *("--concurrency", str(load.concurrency)),
-        *("--request-count", str(sampling.rounds * sampling.round_requests)),
+        *("--request-count", str(each * load.concurrency)),
         *("--warmup-request-count", str(sampling.ramp * load.concurrency)),
         *("--synthetic-input-tokens-mean", str(load.isl), "--synthetic-input-tokens-stddev", "0"),
         *("--output-tokens-mean", str(load.osl), "--output-tokens-stddev", "0"),
@@ -92,14 +99,13 @@ def command(
     match driver, server.protocol:
         case Driver.GENAI_PERF, Protocol.GRPC:
             endpoint = ["--endpoint-type", "kserve", "--backend", "tensorrtllm"]
-            exact = ["--extra-inputs", f"min_tokens:{load.osl}"]
+            exact = _extra(f"min_tokens:{load.osl}", *(f"{count}:true" for count in _COUNTS))
             where = ["--url", server.grpc_url]
         case Driver.GENAI_PERF | Driver.AIPERF, Protocol.OPENAI:
             endpoint = ["--endpoint-type", "completions"]
-            exact = [
-                *("--extra-inputs", f"min_tokens:{load.osl}"),
-                *("--extra-inputs", "ignore_eos:true"),
-            ]
+            if driver is Driver.AIPERF:
+                endpoint.append("--use-server-token-count")
+            exact = _extra(f"min_tokens:{load.osl}", "ignore_eos:true")
             where = ["--url", server.http_url]
         case _:
             rule = (
@@ -108,3 +114,8 @@ def command(
             )
             raise UsageError("--driver", str(driver), rule)
     return [str(driver), "profile", "--model", server.model, *endpoint, *where, *shape, *exact]
+
+
+def _extra(*inputs: str) -> list[str]:
+    """The options that add inputs, each `NAME:VALUE`, to every request."""
+    return [word for one in inputs for word in ("--extra-inputs", one)]
