@@ -5,13 +5,15 @@ python benchmarks/loadgen.py --short    a minute's worth: exit 1 if the fast rec
 python benchmarks/loadgen.py --parse    a million tokens after the run: time a token, and memory
 python benchmarks/loadgen.py --long [TOKENS]    every token of a long load, held against its number
 
-Every client drives the same stamping Triton in the same run; figures are compared as ratios. The
-client alone also drives a server of plain sockets: what is left of its error without Triton's.
+Every client drives the same stamping Triton in the same run; figures are compared as ratios.
+perf_analyzer is among them where one is on the path. The client alone also drives a server of plain
+sockets: what is left of its error without Triton's.
 """
 
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 import tempfile
 import time
@@ -23,7 +25,7 @@ from statistics import median
 
 from loadgen_long import long_run
 from loadgen_parse import parse_run
-from loadgen_peers import drive_threads
+from loadgen_peers import PERF_ANALYZER, drive_asyncio, drive_perf_analyzer, drive_threads
 from matplotlib.figure import Figure
 
 from perfgate import codec
@@ -81,7 +83,9 @@ CLIENTS: dict[str, Drive] = {
     "perfgate fast": receiver(Receiver.FAST),
     "perfgate fast, HTTP": receiver(Receiver.FAST, Protocol.HTTP),
     "perfgate grpc.aio": receiver(Receiver.GRPC),
+    "tritonclient asyncio": drive_asyncio,
     "tritonclient threads": drive_threads,
+    **({PERF_ANALYZER: drive_perf_analyzer} if shutil.which(PERF_ANALYZER) else {}),
 }
 
 # The client's own rows, without a Triton, and how it asks.
