@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -251,6 +252,7 @@ def install(folder, monkeypatch, driver, text, *, status=0, write=True):
         encoding="utf-8",
     )
     program.chmod(0o755)
+    shutil.copy(program, folder / "perf_analyzer")  # what genai-perf runs
     monkeypatch.setenv("PATH", str(folder))
 
 
@@ -334,6 +336,15 @@ def test_a_tool_that_is_not_there_is_named(tmp_path, monkeypatch):
 
     with pytest.raises(MissingRequirementError, match="pip install aiperf"):
         driven(Driver.AIPERF, replace(SERVER, protocol=Protocol.OPENAI), tmp_path)
+
+
+def test_genai_perf_without_perf_analyzer_is_told_apart(tmp_path, monkeypatch):
+    """Pip installs an empty package of that name: the program is another matter."""
+    install(tmp_path, monkeypatch, Driver.GENAI_PERF, genai())
+    (tmp_path / "perf_analyzer").unlink()
+
+    with pytest.raises(MissingRequirementError, match="runs perf_analyzer"):
+        driven(Driver.GENAI_PERF, SERVER, tmp_path)
 
 
 @pytest.mark.parametrize(

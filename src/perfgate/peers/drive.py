@@ -10,7 +10,7 @@ from pathlib import Path
 
 from perfgate.errors import LoadError, MissingRequirementError, UsageError
 from perfgate.model import LoadRun, OperatingPoint, Protocol, Server
-from perfgate.peers.records import read_peer
+from perfgate.peers.records import PERF_ANALYZER, read_peer
 
 TIMEOUT_S = 3600.0
 _EXPORT = "profile_export.json"
@@ -69,10 +69,14 @@ def drive_with(
 
 
 def require_driver(driver: Driver) -> str:
-    """Where the tool is; MissingRequirementError if it is not installed."""
+    """Where the tool is; MissingRequirementError if it, or what it runs, is not installed."""
     program = shutil.which(driver)
     if program is None:
         raise MissingRequirementError(f"{driver} is not installed: pip install {driver}")
+    if driver is Driver.GENAI_PERF and shutil.which(PERF_ANALYZER) is None:
+        rule = f"{driver} runs {PERF_ANALYZER}, which is not on the path"
+        msg = f"{rule}; pip's package of that name is empty, docs/loadgen.md says where to get it"
+        raise MissingRequirementError(msg)
     return program
 
 
