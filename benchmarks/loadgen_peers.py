@@ -244,4 +244,4 @@ def _main(kind: str, url: str, model: str, *numbers: int) -> None:
 
 
 if __name__ == "__main__":
-    _main(*sys.argv[1:4], *map(int, sys.argv[4:]))
+    _main(sys.argv[1], sys.argv[2], sys.argv[3], *map(int, sys.argv[4:]))
