@@ -52,8 +52,18 @@ def test_counts_of_each_chunk_are_the_server_s_own():
     """Where every chunk tells the tokens so far, the difference is its own."""
     record = record_of(chunk(total=1), chunk(total=3), chunk("", 4), usage(4), b"[DONE]", END)
 
-    assert (record.arrivals_ns, record.tokens) == ((100, 200), (1, 2))
+    assert (record.arrivals_ns, record.tokens) == ((100, 200, 300), (1, 2, 1))
     assert record.counted
+
+
+@pytest.mark.parametrize("last", [chunk("", 4), chunk("\N{REPLACEMENT CHARACTER}", 4)])
+def test_a_token_without_text_came_when_it_was_counted(last):
+    """Half a character has no text yet: it is no part of the next chunk, nor lost as the last."""
+    record = record_of(chunk(total=1), chunk("", 2), chunk(total=3), last, usage(4), b"[DONE]", END)
+
+    assert (record.arrivals_ns, record.tokens) == ((100, 200, 300, 400), (1, 1, 1, 1))
+    assert record.counted
+
 
 
 def test_one_token_a_chunk_is_told_by_the_total():

@@ -86,11 +86,12 @@ def serialise(
 def read(exchange: Exchange, reading: Reading) -> None:
     """Read the chunks of one answer into `reading`.
 
-    Where each chunk tells the tokens so far, its own are the difference. Where only the last tells
-    the total, it is spread evenly over the chunks, and `counted` is false unless each has one.
-    Raises MessageError for what is no such answer.
+    Where each chunk tells the tokens so far, its own are the difference, whether or not it has
+    text: half a character has none yet, nor has a special token. Where only the last tells the
+    total, it is spread evenly over the chunks with text, and `counted` is false unless each has
+    one. Raises MessageError for what is no such answer.
     """
-    chunks: list[tuple[int, int | None]] = []  # when text came, and the tokens so far
+    chunks: list[tuple[int, bool, int | None]] = []  # when, whether with text, the tokens so far
     usage: dict[str, Any] = {}
     done = False
     for stamp_ns, message in zip(exchange.stamps_ns, exchange.messages, strict=True):
@@ -101,8 +102,8 @@ def read(exchange: Exchange, reading: Reading) -> None:
             continue
         chunk = _checked(read_object(message))
         usage = chunk.get("usage") or usage
-        if any(choice.get("text") for choice in chunk.get("choices") or ()):
-            chunks.append((stamp_ns, _total(chunk.get("usage"))))
+        text = any(choice.get("text") for choice in chunk.get("choices") or ())
+        chunks.append((stamp_ns, text, _total(chunk.get("usage"))))
     total = _total(usage)
     reading.arrivals[:], reading.counted = _arrivals(chunks, total)
     if isinstance(prompt := usage.get("prompt_tokens"), int):
@@ -117,19 +118,19 @@ def read(exchange: Exchange, reading: Reading) -> None:
 
 
 def _arrivals(
-    chunks: list[tuple[int, int | None]], total: int | None
+    chunks: list[tuple[int, bool, int | None]], total: int | None
 ) -> tuple[list[tuple[int, int]], bool]:
     """When tokens came and how many, and whether the server itself said how many with each."""
-    if all(so_far is not None for _, so_far in chunks):
+    if all(so_far is not None for _, text, so_far in chunks if text):
         before = 0
         arrivals = []
-        for stamp_ns, so_far in chunks:
-            if tokens := (so_far or 0) - before:
-                arrivals.append((stamp_ns, tokens))
-            before = so_far or 0
+        for stamp_ns, _, so_far in chunks:
+            if so_far is not None and so_far != before:
+                arrivals.append((stamp_ns, so_far - before))
+                before = so_far
         return arrivals, True
-    stamps = [stamp_ns for stamp_ns, _ in chunks]
-    if total is None or not stamps:
+    stamps = [stamp_ns for stamp_ns, text, _ in chunks if text]
+    if total is None:
         return [], True
     bounds = [total * part // len(stamps) for part in range(len(stamps) + 1)]
     spread = [after - before for before, after in pairwise(bounds)]
