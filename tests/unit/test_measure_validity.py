@@ -147,6 +147,25 @@ def test_tokens_of_requests_in_flight_may_or_may_not_be_counted():
         assert ("server-tokens" not in vetoed(run)) is accepted
 
 
+@pytest.mark.parametrize(
+    ("rule", "series", "right"),
+    [
+        ("server-tokens", 'vllm:generation_tokens_total{engine="0",model_name="m"}', SENT),
+        ("server-tokens", "llamacpp:tokens_predicted_total", SENT),
+        (
+            "server-requests",
+            'vllm:request_success_total{finished_reason="length"}',
+            len(CLEAN.records),
+        ),
+    ],
+)
+def test_other_servers_counters_are_held_against_the_client_s_too(rule, series, right):
+    """By the names that vLLM and llama-server give them."""
+    for total, accepted in [(right - 1, False), (right, True), (right + 1, False)]:
+        run = with_metrics({series: 5.0}, {series: 5.0 + total})
+        assert (rule not in vetoed(run)) is accepted
+
+
 def test_an_idle_simulator_has_no_lateness():
     """A simulator that did no work between the snapshots is not divided by."""
     assert vetoed(with_metrics({BUSY: 1.0, LATE: 1.0}, {BUSY: 1.0, LATE: 1.0})) == []

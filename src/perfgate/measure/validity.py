@@ -38,9 +38,14 @@ _OTHER_WORK = DISTURBANCES - {"littles-law", "gpu-slowdown", "gpu-clock"}
 
 _LATE = "perfgate_sim_late_seconds_total"
 _BUSY = "perfgate_sim_busy_seconds_total"
-_SERVER_TOKENS = "nv_llm_output_token_len_sum"
+# Of Triton, vLLM and llama-server: a server exports those of its own kind alone.
+_SERVER_TOKENS = (
+    "nv_llm_output_token_len_sum",
+    "vllm:generation_tokens_total",
+    "llamacpp:tokens_predicted_total",
+)
 _KV_CACHE = "nv_trt_llm_kv_cache_block_metrics"
-_SERVER_REQUESTS = "nv_inference_request_success"
+_SERVER_REQUESTS = ("nv_inference_request_success", "vllm:request_success_total")
 _FAILED = (RequestStatus.ERROR, RequestStatus.DEADLINE)
 
 
@@ -260,7 +265,8 @@ def server_tokens(evidence: Evidence) -> Veto | None:
     The server may or may not have counted those of requests that were still in flight when
     the load stopped, so its total is held between two bounds, which are exact.
     """
-    total = _growth(evidence.run, _SERVER_TOKENS)
+    growths = (_growth(evidence.run, family) for family in _SERVER_TOKENS)
+    total = next((growth for growth in growths if growth is not None), None)
     if total is None:
         return None
     records = evidence.run.records
@@ -302,14 +308,15 @@ def server_requests(evidence: Evidence) -> Veto | None:
     """No model of the server counted as many requests as the client sent.
 
     Every Triton counts requests, whatever its models are; which model the client asked is not
-    recorded, and an ensemble's parts count in their own way, so one that agrees will do. As with
-    tokens, requests that did not end well may or may not have been counted.
+    recorded, and an ensemble's parts count in their own way, so one that agrees will do. vLLM
+    counts by how a request ended, which is alike for all that ended well. As with tokens,
+    requests that did not end well may or may not have been counted.
     """
     run = evidence.run
     counted = [
         total - run.server_before.get(series, 0.0)
         for series, total in run.server_after.items()
-        if series.partition("{")[0] == _SERVER_REQUESTS
+        if series.partition("{")[0] in _SERVER_REQUESTS
     ]
     least = sum(record.status is RequestStatus.OK for record in run.records)
     if not counted or any(least <= count <= len(run.records) for count in counted):
