@@ -56,6 +56,14 @@ def test_counts_of_each_chunk_are_the_server_s_own():
     assert record.counted
 
 
+def test_llama_server_counts_in_its_timings():
+    """Its chunks carry no usage until the last, but all tokens so far beside their times."""
+    timed = [chunk(timings={"predicted_n": n, "predicted_ms": 0.1}) for n in (1, 3)]
+    record = record_of(*timed, chunk("", 4, timings={"predicted_n": 4}), b"[DONE]", END)
+
+    assert (record.tokens, record.counted, record.input_tokens) == ((1, 2, 1), True, 5)
+
+
 @pytest.mark.parametrize("last", [chunk("", 4), chunk("\N{REPLACEMENT CHARACTER}", 4)])
 def test_a_token_without_text_came_when_it_was_counted(last):
     """Half a character has no text yet: it is no part of the next chunk, nor lost as the last."""
@@ -129,7 +137,7 @@ def body_of(fields):
 def test_only_what_the_server_takes_is_sent():
     """An exact length and running counts where they can be had."""
     plain = body_of([])
-    full = body_of(["min_tokens", "ignore_eos", "continuous_usage_stats"])
+    full = body_of(["min_tokens", "ignore_eos", "timings_per_token", "continuous_usage_stats"])
 
     assert plain == {
         "model": "m",
@@ -142,6 +150,7 @@ def test_only_what_the_server_takes_is_sent():
         **plain,
         "min_tokens": 7,
         "ignore_eos": True,
+        "timings_per_token": True,
         "stream_options": {"include_usage": True, "continuous_usage_stats": True},
     }
 

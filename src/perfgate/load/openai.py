@@ -1,9 +1,10 @@
 """OpenAI's completions, streamed: how a request is asked for and what its chunks say.
 
-Servers that speak it (vLLM, SGLang, trtllm-serve) add what a load needs and OpenAI's own interface
-lacks: an exact length (`min_tokens`, `ignore_eos`), and the tokens so far in each chunk
-(`continuous_usage_stats`). They publish what they take as an OpenAPI description, which decides
-what is sent. A chunk may hold several tokens or none; only the server's usage says how many.
+Servers that speak it (vLLM, SGLang, trtllm-serve, llama-server) add what a load needs and OpenAI's
+own interface lacks: an exact length (`min_tokens`, `ignore_eos`), and the tokens so far in each
+chunk (`continuous_usage_stats`; llama-server's `timings_per_token`). Most publish what they take as
+an OpenAPI description, which decides what is sent. A chunk may hold several tokens or none; only
+the server says how many.
 """
 
 from __future__ import annotations
@@ -23,7 +24,8 @@ from perfgate.load.wire import END
 
 PATH: Final = "/v1/completions"
 DONE: Final = b"[DONE]"
-_EXTENSIONS: Final = ("min_tokens", "ignore_eos")
+_TIMINGS: Final = "timings_per_token"
+_EXTENSIONS: Final = ("min_tokens", "ignore_eos", _TIMINGS)
 _CONTINUOUS: Final = "continuous_usage_stats"
 
 
@@ -68,12 +70,12 @@ def serialise(
     count_input: bool,  # noqa: ARG001 - usage always tells
 ) -> bytes:
     """Return the bytes of a request for `output_tokens` tokens, exactly so where it can be said."""
-    exact = {"min_tokens": output_tokens, "ignore_eos": True}
+    extra = {"min_tokens": output_tokens, "ignore_eos": True, _TIMINGS: True}
     body = {
         "model": extensions.model,
         "prompt": prompt,
         "max_tokens": output_tokens,
-        **{name: value for name, value in exact.items() if name in extensions.fields},
+        **{name: value for name, value in extra.items() if name in extensions.fields},
         "stream": True,
         "stream_options": {
             "include_usage": True,
@@ -103,7 +105,7 @@ def read(exchange: Exchange, reading: Reading) -> None:
         chunk = _checked(read_object(message))
         usage = chunk.get("usage") or usage
         text = any(choice.get("text") for choice in chunk.get("choices") or ())
-        chunks.append((stamp_ns, text, _total(chunk.get("usage"))))
+        chunks.append((stamp_ns, text, _so_far(chunk)))
     total = _total(usage)
     reading.arrivals[:], reading.counted = _arrivals(chunks, total)
     if isinstance(prompt := usage.get("prompt_tokens"), int):
@@ -145,6 +147,16 @@ def _checked(chunk: dict[str, Any]) -> dict[str, Any]:
     if chunk.get("object") == "error":
         raise MessageError(str(chunk.get("message", chunk)))
     return chunk
+
+
+def _so_far(chunk: dict[str, Any]) -> int | None:
+    """All tokens up to this chunk, if it tells."""
+    total = _total(chunk.get("usage"))
+    timings = chunk.get("timings")
+    if total is None and isinstance(timings, dict):
+        tokens = timings.get("predicted_n")
+        return tokens if isinstance(tokens, int) else None
+    return total
 
 
 def _total(usage: Any) -> int | None:
