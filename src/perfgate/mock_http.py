@@ -85,6 +85,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     protocol_version = "HTTP/1.1"
     server: HttpFront
+    _answers = 0  # of this connection, each of which has a handler of its own
 
     def log_message(self, *_: Any) -> None:
         """Say nothing."""
@@ -127,6 +128,11 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_response(200)
         self.send_header("Content-Type", "text/event-stream; charset=utf-8")
         self.send_header("Transfer-Encoding", "chunked")
+        self._answers += 1
+        if self._answers == self.server.mock.script.answers_per_connection:
+            self.close_connection = True
+            if not self.server.mock.script.closes_silently:
+                self.send_header("Connection", "close")
         self.end_headers()
         with suppress(OSError):
             for event in answer.play(misbehaviour):

@@ -46,7 +46,9 @@ class Script:
 
     `misbehaviour` befalls each request whose number (in order of arrival, from 0) is at least
     `after` and, if `times` is given, no more than that many of them. `completion_fields` are what
-    it says it takes beyond OpenAI's own interface, `usage` whether it counts tokens there.
+    it says it takes beyond OpenAI's own interface, `usage` whether it counts tokens there. Over
+    HTTP a connection is closed after `answers_per_connection`, of which its head tells unless
+    `closes_silently`.
     """
 
     ttft_s: float = 0.001
@@ -61,6 +63,8 @@ class Script:
     models: tuple[str, ...] = ("ensemble",)
     completion_fields: tuple[str, ...] = COMPLETION_FIELDS
     usage: bool = True
+    answers_per_connection: int | None = None
+    closes_silently: bool = False
 
     def befalls(self, number: int) -> Misbehaviour | None:
         """Return what goes wrong with request `number`, if anything."""

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from perfgate.load import http1
 from perfgate.load.http1 import Connection, post
-from perfgate.load.wire import END, Ending, ProtocolError, http_ending_of
+from perfgate.load.wire import END, NOT_TAKEN, Ending, ProtocolError, http_ending_of
 
 pytestmark = pytest.mark.unit
 
@@ -223,17 +223,38 @@ def test_an_answer_that_is_no_stream_of_events_is_refused():
     assert peer.ends == ["HTTP 200: hello"]
 
 
-def test_a_server_that_closes_after_each_answer_is_told_off():
-    """A new connection for each request would be measured too."""
+def test_with_its_last_answer_a_connection_is_over():
+    """Closing it afterwards is no fault of anybody's."""
     peer = Peer()
     peer.ask()
-    peer.client.receive(HEAD[:-2] + b"Connection: close\r\n\r\n" + chunk(event("x")), 0)
-    peer.client.receive(chunk(b""), 1)
-    peer.client.send(peer.number, b"next")
+    last = HEAD[:-2] + b"Connection: close\r\n\r\n" + chunk(event("x")) + chunk(b"")
+    peer.client.receive(last, 0)
+    peer.client.lost("gone")
 
     assert peer.messages == [b"x", END]
-    assert "closes it after each answer" in peer.ends[0]
-    assert not peer.client.room
+    assert (peer.client.calls, peer.client.room, peer.ends) == (0, False, [])
+
+
+@pytest.mark.parametrize(
+    ("answered", "begun", "ends"),
+    [
+        (True, b"", [NOT_TAKEN]),
+        (True, b"HTTP/1.1", ["gone"]),
+        (True, HEAD, ["gone, in the midst of its answer"]),
+        (False, b"", ["gone"]),
+    ],
+)
+def test_a_request_that_crossed_the_close_was_not_taken(answered, begun, ends):
+    """Only on a connection that has served, and before a byte of the answer: it can be resent."""
+    peer = Peer()
+    if answered:
+        peer.ask()
+        peer.client.receive(peer.answer(event("x")), 0)
+    peer.ask()
+    peer.client.receive(begun, 0)
+    peer.client.lost("gone")
+
+    assert peer.ends == ends
 
 
 def test_a_request_given_up_takes_its_connection_along():

@@ -73,7 +73,6 @@ def test_a_token_without_text_came_when_it_was_counted(last):
     assert record.counted
 
 
-
 def test_one_token_a_chunk_is_told_by_the_total():
     """As many chunks with text as tokens: each brought one."""
     record = record_of(chunk(), chunk(), chunk(), chunk(), usage(4), b"[DONE]", END)
@@ -163,21 +162,24 @@ def test_the_server_s_own_description_decides():
         fetch_extensions("http://127.0.0.1:9", "m")
 
 
-def outcome_of(script, tmp_path, **options):
-    """A small closed loop against the mocked server."""
+def drive(mock, tmp_path):
+    """A small closed loop against a mocked server."""
+    load = RunningLoad(
+        replace(mock.server, protocol=Protocol.OPENAI),
+        Workload(concurrency=3, isl=8, osl=6),
+        [f"prompt {number}" for number in range(60)],
+        spool=tmp_path,
+    )
+    with load:
+        load.ramp_up()
+        load.round(9)
+        return load.finish()
+
+
+def outcome_of(script, tmp_path):
+    """What the loop brings against a server of that script."""
     with MockServer(script) as mock:
-        server = replace(mock.server, protocol=Protocol.OPENAI)
-        load = RunningLoad(
-            server,
-            Workload(concurrency=3, isl=8, osl=6),
-            [f"prompt {number}" for number in range(60)],
-            spool=tmp_path,
-            **options,
-        )
-        with load:
-            load.ramp_up()
-            load.round(9)
-            return load.finish()
+        return drive(mock, tmp_path)
 
 
 bundled = functools.partial(Script, tokens_per_message=2)
@@ -226,3 +228,16 @@ def test_a_server_that_counts_nothing_ends_the_load_with_errors(tmp_path):
 
     assert {record.status for record in outcome.records} == {RequestStatus.ERROR}
     assert "no usage" in outcome.records[0].error
+
+
+@pytest.mark.parametrize("silently", [False, True])
+@pytest.mark.parametrize("answers", [1, 2])
+def test_a_server_may_close_a_connection_after_an_answer(answers, silently, tmp_path):
+    """With or without a word in the answer's head: no request is lost, none is sent twice."""
+    script = Script(answers_per_connection=answers, closes_silently=silently, itl_s=0.0)
+    with MockServer(script) as mock:
+        outcome = drive(mock, tmp_path)
+
+    assert {record.status for record in outcome.records} == {RequestStatus.OK}
+    assert outcome.faults == ()
+    assert len(mock.prompts) == len(set(mock.prompts)) == len(outcome.records)

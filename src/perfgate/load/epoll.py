@@ -22,6 +22,7 @@ from perfgate.load.kernel_clock import ANCILLARY_BYTES, KernelClock, request_sta
 from perfgate.load.spool import DRAIN, START, Ending, Exchange
 from perfgate.load.wire import (
     CONNECT_S,
+    NOT_TAKEN,
     RECONNECT_S,
     STREAM_METHOD,
     Connection,
@@ -115,6 +116,8 @@ class _Client:
     def send(self, exchange: Exchange) -> None:
         """Send a request on the stream, or on a new one if that has ended."""
         self._exchange = exchange
+        if self.link is not None and not self.link.connection.calls:
+            self.link = None  # the last answer was the connection's last
         if self.link is None and not self._loop.attach(self):
             return
         assert self.link is not None  # noqa: S101 - it was there, or has just been attached
@@ -154,7 +157,12 @@ class _Client:
 
     def _ended(self, reason: str) -> None:
         self.link = None
-        if self._exchange is not None:
+        if self._exchange is None:
+            return
+        if reason == NOT_TAKEN:
+            self._loop.reuse = False  # where it closed once without a word it will again
+            self.send(self._exchange)
+        else:
             self._exchange.error = reason
             self._finish(Ending.BROKEN, perf_counter_ns())
 
@@ -165,6 +173,8 @@ class _Client:
             return
         exchange.ending, exchange.finished_ns, self._exchange = ending, at_ns, None
         if ending is Ending.FINAL:
+            if not self._loop.reuse:
+                self._drop()
             self.begin(at_ns)
             self._clients.settle(exchange)
         else:
@@ -179,6 +189,7 @@ class _Loop:
     def __init__(self, clients: Clients, heartbeat: Heartbeat) -> None:
         self.clients = clients
         self.dirty: dict[_Link, None] = {}  # links to be written, in order
+        self.reuse = True  # whether the server answers a second request on a connection
         self._heartbeat = heartbeat
         self._clock = KernelClock()
         self._epoll = select.epoll()

@@ -12,7 +12,7 @@ import json
 from enum import Enum, auto
 from typing import Any, Final
 
-from perfgate.load.wire import END, Deliver, EndCall, ProtocolError
+from perfgate.load.wire import END, NOT_TAKEN, Deliver, EndCall, ProtocolError
 
 _DATA: Final = b"data: "
 _MAX_HEAD: Final = 65_536
@@ -38,7 +38,8 @@ class Connection:
 
     `out` collects bytes for the peer; whoever owns the socket writes them and empties it. A request
     is the whole of its bytes, head and body. Each event's data is a message; an answer's end is
-    one more, `wire.END`.
+    one more, `wire.END`. With an answer that says that it is the connection's last the call is
+    over (`calls` is 0).
     """
 
     ready = True
@@ -47,6 +48,7 @@ class Connection:
         self.leaving = ""  # why the peer takes no more requests, if it said so
         self.out = bytearray()
         self.calls = 0
+        self._answered = False
         self._deliver: Deliver = _ignore
         self._end: EndCall = _ignore
         self._awaits = _Awaits.NOTHING
@@ -71,9 +73,6 @@ class Connection:
 
     def send(self, _number: int, request: bytes) -> None:
         """Send one request; the one before has been answered."""
-        if self.leaving:
-            self._close(f"the connection cannot be used again: {self.leaving}")
-            return
         self._awaits = _Awaits.HEAD
         self.out += request
 
@@ -87,7 +86,13 @@ class Connection:
         self.leaving = "a request was given up"
 
     def lost(self, reason: str) -> None:
-        """Tell an open call that the connection is gone; END cannot come any more."""
+        """Tell an open call that the connection is gone; END cannot come any more.
+
+        A server may close between two answers, and the next request cross its word on the way.
+        """
+        if self._answered and self._awaits is _Awaits.HEAD and not self._rest:
+            self._close(NOT_TAKEN)
+            return
         begun = self._awaits not in {_Awaits.NOTHING, _Awaits.HEAD}
         self._close(f"{reason}, in the midst of its answer" if begun else reason)
 
@@ -153,7 +158,7 @@ class Connection:
         events = fields.get("content-type", "").partition(";")[0].strip().lower() == _EVENTS
         self._refusal = None if status == _OK and events else status
         if "close" in fields.get("connection", "").lower():
-            self.leaving = "the server closes it after each answer"
+            self.leaving = "the server closes it after this answer"
         if fields.get("transfer-encoding", "").lower() == "chunked":
             self._awaits = _Awaits.CHUNK
         elif (length := fields.get("content-length", "")).isascii() and length.isdigit():
@@ -242,7 +247,11 @@ class Connection:
         elif event or text:
             self._close("the answer ended in the midst of an event")
         else:
-            self._deliver(stamp_ns, END)
+            self._answered = True
+            deliver = self._deliver
+            if self.leaving:
+                self._deliver, self._end, self.calls = _ignore, _ignore, 0
+            deliver(stamp_ns, END)
 
 
 def post(authority: str, path: str, body: dict[str, Any]) -> bytes:

@@ -25,6 +25,8 @@ ERROR_TAG: Final = b"\x0a"
 
 # An answer over HTTP has no last message: its end is told as an empty one, which no event can be.
 END: Final = b""
+# Why a call ended whose request the server cannot have taken: it had closed the connection before.
+NOT_TAKEN: Final = ""
 _ERROR_EVENT: Final = (b'{"error"', b'{"object":"error"')
 
 
@@ -55,7 +57,7 @@ class Connection(Protocol):
         """Open a call that takes one request after the other; returns its number.
 
         `deliver(stamp_ns, message)` is told each message, `end(reason)` that a request was not
-        answered to its end, unless it was given up by `cancel`.
+        answered to its end, unless it was given up by `cancel`; for NOT_TAKEN it can be sent again.
         """
 
     def send(self, number: int, request: bytes) -> None:
