@@ -121,7 +121,7 @@ def test_an_answer_that_was_stopped_has_no_fault():
 def body_of(fields):
     """The JSON of a request to a server that takes these fields."""
     request = serialise(
-        Extensions("m", frozenset(fields)),
+        Extensions("m", frozenset(fields), salt="s"),
         "x:1",
         index=0,
         prompt="añb",
@@ -136,7 +136,9 @@ def body_of(fields):
 def test_only_what_the_server_takes_is_sent():
     """An exact length and running counts where they can be had."""
     plain = body_of([])
-    full = body_of(["min_tokens", "ignore_eos", "timings_per_token", "continuous_usage_stats"])
+    full = body_of(
+        ["min_tokens", "ignore_eos", "timings_per_token", "cache_salt", "continuous_usage_stats"]
+    )
 
     assert plain == {
         "model": "m",
@@ -150,8 +152,20 @@ def test_only_what_the_server_takes_is_sent():
         "min_tokens": 7,
         "ignore_eos": True,
         "timings_per_token": True,
+        "cache_salt": "s",
         "stream_options": {"include_usage": True, "continuous_usage_stats": True},
     }
+
+
+def test_no_load_finds_the_prompts_of_another_in_the_cache():
+    """Drawn from one seed they are the same; requests of one load may share what they share."""
+    one, other = (Extensions("m", frozenset(["cache_salt"])) for _ in range(2))
+    ask = functools.partial(
+        serialise, authority="x:1", index=0, prompt="a", output_tokens=7, count_input=True
+    )
+
+    assert ask(one) == ask(one)
+    assert ask(one) != ask(other)
 
 
 def test_the_server_s_own_description_decides():

@@ -10,7 +10,8 @@ the server says how many.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+import secrets
+from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any, Final
 
@@ -25,16 +26,21 @@ from perfgate.load.wire import END
 PATH: Final = "/v1/completions"
 DONE: Final = b"[DONE]"
 _TIMINGS: Final = "timings_per_token"
-_EXTENSIONS: Final = ("min_tokens", "ignore_eos", _TIMINGS)
+_EXTENSIONS: Final = ("min_tokens", "ignore_eos", _TIMINGS, "cache_salt")
 _CONTINUOUS: Final = "continuous_usage_stats"
 
 
 @dataclass(frozen=True, slots=True)
 class Extensions:
-    """A model, and what its server takes beyond OpenAI's own interface."""
+    """A model, and what its server takes beyond OpenAI's own interface.
+
+    `salt` is a load's own: prompts are drawn from a seed, and a server that stays up has those of
+    the load before in its cache.
+    """
 
     model: str
     fields: frozenset[str]
+    salt: str = field(default_factory=lambda: secrets.token_hex(8))
 
 
 def fetch_extensions(url: str, model: str) -> Extensions:
@@ -70,7 +76,12 @@ def serialise(
     count_input: bool,  # noqa: ARG001 - usage always tells
 ) -> bytes:
     """Return the bytes of a request for `output_tokens` tokens, exactly so where it can be said."""
-    extra = {"min_tokens": output_tokens, "ignore_eos": True, _TIMINGS: True}
+    extra = {
+        "min_tokens": output_tokens,
+        "ignore_eos": True,
+        _TIMINGS: True,
+        "cache_salt": extensions.salt,
+    }
     body = {
         "model": extensions.model,
         "prompt": prompt,
