@@ -257,6 +257,18 @@ def test_a_request_that_crossed_the_close_was_not_taken(answered, begun, ends):
     assert peer.ends == ends
 
 
+def test_a_connection_that_has_refused_has_served():
+    """The next request on it may cross the close too."""
+    peer = Peer()
+    peer.ask()
+    peer.client.receive(peer.answer(b"no", status=400, headers=[("Content-Length", "2")]), 0)
+    peer.number = peer.client.open(lambda *it: peer.heard.append(it), peer.ends.append)
+    peer.ask()
+    peer.client.lost("gone")
+
+    assert peer.ends == ["HTTP 400: no", NOT_TAKEN]
+
+
 def test_a_request_given_up_takes_its_connection_along():
     """HTTP/1.1 has no word for it: what comes afterwards is dropped, and nothing more is told."""
     peer = Peer()

@@ -241,13 +241,12 @@ class Connection:
         text, self._text = bytes(self._text), bytearray()
         event, self._event = self._event, []
         refusal, self._refusal = self._refusal, None
-        self._awaits = _Awaits.NOTHING
+        self._awaits, self._answered = _Awaits.NOTHING, True
         if refusal is not None:
             self._close(_refused(refusal, text))
         elif event or text:
             self._close("the answer ended in the midst of an event")
         else:
-            self._answered = True
             deliver = self._deliver
             if self.leaving:
                 self._deliver, self._end, self.calls = _ignore, _ignore, 0
