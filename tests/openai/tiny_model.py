@@ -10,10 +10,12 @@ import json
 import sys
 from pathlib import Path
 
-import gguf
 import numpy as np
+import pytest
 
 from perfgate.serving.tokenizer import END_OF_TEXT, load_tokenizer, save_tokenizer
+
+gguf = pytest.importorskip("gguf")  # of the extra `openai`
 
 CONTEXT = 512
 LAYERS = 2
