@@ -33,7 +33,7 @@ from perfgate.load.calibration import Calibration, calibrate_client
 from perfgate.load.spool import Receiver
 from perfgate.model import Protocol, Server, Workload
 from perfgate.serving.stamped import serve_stamped
-from perfgate.serving.stamping import serve_plain
+from perfgate.serving.stamped_plain import serve_plain
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results" / "loadgen.json"
@@ -192,13 +192,13 @@ def check(rows: list[Row]) -> int:
 
     Cheap: clearly less CPU than the library's. True: its own error is below what a Triton adds.
     """
-    broken: list[str] = []
-    for row in rows:
-        if row.lost or row.doubled:
-            # Triton's own generate extension drops last tokens on a busy machine (docs/loadgen.md);
-            # that our HTTP reader drops none is what the plain server's rows hold.
-            known = row.client == HTTP and not row.doubled
-            (print if known else broken.append)(f"lost or doubled: {told(row)}")
+    # Triton's own generate extension drops last tokens on a busy machine (docs/loadgen.md): its
+    # rows tell so. That our HTTP reader drops none is what the plain server's rows hold.
+    broken = [
+        f"lost or doubled: {told(row)}"
+        for row in rows
+        if row.doubled or (row.lost and row.client != HTTP)
+    ]
     by_place = {(row.client, row.concurrency, row.pace_s): row for row in rows}
     for row in rows:
         if row.client in PLAIN:

@@ -222,7 +222,7 @@ class Rig:
                     self._stop()
                     msg = f"the engine was still busy {DRAIN_S:g} s after the load before"
                     raise ServerError(msg)
-                time.sleep(_POLL_S)
+                time.sleep(_POLL_S)  # only asking tells
         return metrics
 
     def _scrape(self, server: Server) -> dict[str, float]:
@@ -235,7 +235,7 @@ class Rig:
             raise
 
     def _scrape_after(self, server: Server) -> tuple[dict[str, float], tuple[str, ...]]:
-        time.sleep(SETTLE_S)
+        time.sleep(SETTLE_S)  # for its next update, of which nothing tells
         try:
             return self._scrape(server), ()
         except ServerError as error:

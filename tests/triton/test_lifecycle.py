@@ -27,7 +27,7 @@ profile = load_profile(ROOT / "hardware" / "gb10.toml")
 engine = build(SPEC, target=Target.SIM, profile=profile, cache=folder)
 with serve(engine, SERVING, workdir=folder) as server:
     print(server.pid, server.grpc_url.split(":")[1], flush=True)
-    time.sleep(600)
+    time.sleep(600)  # until it is killed
 """
 
 

@@ -19,7 +19,7 @@ from perfgate.load.fidelity import Errors
 from perfgate.load.spool import Receiver
 from perfgate.model import Protocol, Server, Workload
 from perfgate.serving.stamped import serve_stamped
-from perfgate.serving.stamping import serve_plain
+from perfgate.serving.stamped_plain import serve_plain
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for a machine to read.")]
 

@@ -15,7 +15,7 @@ from perfgate.sim.threaded import EngineStats, ThreadedEngine
 def wait_until(deadline_ns: int) -> None:
     """Sleep until `time.perf_counter_ns` reaches the deadline; return at once if it has."""
     while (left_ns := deadline_ns - time.perf_counter_ns()) > 0:
-        time.sleep(left_ns / 1e9)
+        time.sleep(left_ns / 1e9)  # time going by is what is simulated
 
 
 class RealTimeEngine(ThreadedEngine):

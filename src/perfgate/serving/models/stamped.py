@@ -63,7 +63,7 @@ class TritonPythonModel:
                 running.append(arrived)
             # Behind its pace it goes on from now: it never hurries to catch up.
             due_s = max(due_s + self._step_s, time.perf_counter())
-            time.sleep(max(0.0, due_s - time.perf_counter()))
+            time.sleep(max(0.0, due_s - time.perf_counter()))  # the pace that is asked for
             for one in running:
                 self._send(one)
             running = [one for one in running if one.left]

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import select
+import signal
 import socket
 import subprocess
 import sys
@@ -69,7 +70,11 @@ def serve_plain(*, step_s: float, protocol: Protocol) -> Iterator[Server]:
 
 @dataclass(slots=True)
 class _Running:
-    """One request that is being answered: `before` and `after` are a token's text's neighbours."""
+    """One request that is being answered.
+
+    `before` and `after` are what an event has on both sides of a token's text, `last` what follows
+    the last event.
+    """
 
     socket: socket.socket
     before: bytes
@@ -80,14 +85,13 @@ class _Running:
     sent: int = 0
 
     def send(self) -> None:
-        """Write the next token: its stamp is the last thing made, and as long as every other."""
+        """Write the next token; all but its stamp is made before the stamp."""
         self.left -= 1
         tail = b" %d %d%b" % (self.came_ns, self.sent, self.after)
         end = b"" if self.left else self.last
-        stamp = b"%d" % perf_counter_ns()
-        event = b"%b%b%b" % (self.before, stamp, tail)
         self.sent += 1
-        self.socket.sendall(b"%b%b" % (_chunk(event), end))
+        event = b"%b%d%b" % (self.before, perf_counter_ns(), tail)
+        self.socket.sendall(_chunk(event) + end)
 
 
 @dataclass(slots=True)
@@ -219,6 +223,8 @@ def _whole(status: int, value: dict[str, Any]) -> bytes:
 
 def main(step_us: int) -> None:
     """Say where, then serve."""
+    # Ctrl-C reaches the whole process group; ending in order is the parent's business.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     server = _StampingServer(step_us * 1000)
     sys.stdout.write(f"{server.port}\n")
     sys.stdout.flush()

@@ -11,8 +11,8 @@ import pytest
 from perfgate.errors import ServerError
 from perfgate.load.calibration import calibrate_client
 from perfgate.model import Protocol, Workload
-from perfgate.serving import stamping
-from perfgate.serving.stamping import serve_plain
+from perfgate.serving import stamped_plain
+from perfgate.serving.stamped_plain import serve_plain
 
 pytestmark = pytest.mark.unit
 
@@ -55,7 +55,7 @@ def test_the_server_goes_with_whoever_asked_for_it():
 
 def test_a_server_that_does_not_start_says_what_became_of_it(monkeypatch):
     """Its command and its exit status."""
-    monkeypatch.setattr(stamping, "__name__", "perfgate.nothing_of_this_name")
+    monkeypatch.setattr(stamped_plain, "__name__", "perfgate.nothing_of_this_name")
 
     with (
         pytest.raises(ServerError, match=r"nothing_of_this_name 1000 ended with 1 before it"),
