@@ -25,6 +25,19 @@ SPEC = EngineSpec(
 SERVING = ServingSpec(kv_cache_tokens=65536)
 
 
+class Silent:
+    """An observer that shows nothing."""
+
+    def begin(self, what):
+        """Nothing to show."""
+
+    def advance(self, done, total):
+        """Nothing to show."""
+
+    def end(self):
+        """Nothing to show."""
+
+
 @pytest.fixture(scope="session", autouse=True)
 def in_the_foreground():
     """A shell starts background jobs with SIGINT ignored; what tests start must hear it."""

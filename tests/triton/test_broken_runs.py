@@ -15,23 +15,10 @@ from perfgate.model import Sampling, Target, Workload
 from perfgate.rig import Rig
 from perfgate.setting import Setting
 from perfgate.suite import load_suite
-from tests.triton.conftest import ROOT
+from tests.triton.conftest import ROOT, Silent
 from tests.triton.traces import PATIENCE_S, segments, servers_of, wait_until_gone
 
 pytestmark = pytest.mark.triton
-
-
-class Silent:
-    """An observer that shows nothing."""
-
-    def begin(self, what):
-        """Nothing to show."""
-
-    def advance(self, done, total):
-        """Nothing to show."""
-
-    def end(self):
-        """Nothing to show."""
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from perfgate import rig as rig_module
 from perfgate.hardware import load_profile
 from perfgate.load.planner import prompts_needed
 from perfgate.load.running import RunningLoad
@@ -22,6 +23,7 @@ from perfgate.model import (
     LengthClass,
     LoadRun,
     OperatingPoint,
+    Phase,
     Policy,
     RequestStatus,
     Sampling,
@@ -29,10 +31,14 @@ from perfgate.model import (
     Target,
     Workload,
 )
+from perfgate.records import read_run
+from perfgate.rig import Rig
 from perfgate.serving.tokenizer import draw_prompts, load_tokenizer
+from perfgate.setting import Setting
 from perfgate.sim.loads import measure_virtually
+from perfgate.suite import load_suite
 from perfgate.traffic.schedule import plan_schedule, ramp_requests
-from tests.triton.conftest import ROOT, SERVING, SPEC
+from tests.triton.conftest import ROOT, SERVING, SPEC, Silent
 
 pytestmark = pytest.mark.triton
 
@@ -109,6 +115,30 @@ def test_real_and_virtual_time_agree(server, tmp_path, shape):
     assert real.throughput_tok_s == pytest.approx(virtual.throughput_tok_s, rel=0.02)
     assert real.latency_s.p95 == pytest.approx(virtual.latency_s.p95, rel=0.05)
     assert [part.name for part in real.parts] == [part.name for part in virtual.parts]
+
+
+@pytest.mark.parametrize("shape", ["poisson", "closed"])
+def test_a_slower_engine_measures_the_same(tmp_path, monkeypatch, shape):
+    """At half the speed, closed loop or open, its numbers are those of virtual time too."""
+    monkeypatch.setattr(rig_module, "_SIMULATED_TRIES", (2, 4))
+    closed = Workload(concurrency=16, isl=64, osl=32, seed=1)
+    point = a_point((LOADS | {"closed": closed})[shape])
+    suite = replace(load_suite(ROOT), root=tmp_path)
+    artifacts = tmp_path / "artifacts"
+    setting = Setting(suite=suite, target=Target.SIM, profile=PROFILE, artifacts=artifacts)
+    with Rig(setting, Silent()) as rig:
+        real = rig.measure(point)
+        run = read_run(rig.records / "shape.jsonl.gz")
+    virtual = measure_virtually(point, PROFILE, Policy())
+
+    assert run.time_dilation in {2, 4}
+    assert real.vetoes == ()
+    assert real.throughput_tok_s == pytest.approx(virtual.throughput_tok_s, rel=0.02)
+    assert real.latency_s.p95 == pytest.approx(virtual.latency_s.p95, rel=0.05)
+    assert real.ttft_s.p50 == pytest.approx(virtual.ttft_s.p50, rel=0.1)
+    assert real.attribution.phases_s[Phase.DECODE] == pytest.approx(
+        virtual.attribution.phases_s[Phase.DECODE], rel=0.02
+    )
 
 
 @pytest.mark.parametrize("receiver", list(Receiver), ids=str)

@@ -65,7 +65,7 @@ class Bench:
         self.under = []
 
     @contextmanager
-    def serve(self, engine, serving, *, workdir, under=(), sources=None):  # noqa: ARG002 - Triton's signature
+    def serve(self, engine, serving, *, under, **_):  # noqa: ARG002 - Triton's signature
         """Yield a mocked server; note what it would run under."""
         self.under.append(under)
         with MockServer(self.script) as mock:

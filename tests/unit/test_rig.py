@@ -9,10 +9,12 @@ import pytest
 
 from perfgate import recorded
 from perfgate import rig as rig_module
+from perfgate.dilation import SERIES
 from perfgate.errors import NoSamplesError, ServerError, UsageError
 from perfgate.hardware import load_profile
 from perfgate.load.spool import Plan, Receiver
 from perfgate.measure import measure as measure_module
+from perfgate.measure.validity import DISTURBANCES
 from perfgate.mock_server import Misbehaviour, MockServer, Script
 from perfgate.model import LoadPlacement, Protocol, Sampling, Target, Veto, Workload
 from perfgate.observe.watch import PERIOD_S
@@ -53,14 +55,16 @@ class Servers:
     def __init__(self):
         self.script = Script(input_tokens=4)
         self.boots = []
+        self.dilations = []
         self.running = 0
         self.scrapes_left = None
         self.active = []
 
     @contextmanager
-    def serve(self, engine, serving, *, workdir, under=(), sources=None):  # noqa: ARG002 - the signature is Triton's
+    def serve(self, engine, serving, *, time_dilation, **_):  # noqa: ARG002 - the signature is Triton's
         """Yield a mocked server for the engine."""
         self.boots.append(engine.spec.name)
+        self.dilations.append(time_dilation)
         self.running += 1
         try:
             with MockServer(self.script) as mock:
@@ -74,7 +78,8 @@ class Servers:
             if not self.scrapes_left:
                 raise ServerError("no metrics from nowhere: connection refused")
             self.scrapes_left -= 1
-        return {ACTIVE: self.active.pop(0) if self.active else 0.0}
+        told = {f"{SERIES}{{}}": float(self.dilations[-1])} if self.dilations[-1] > 1 else {}
+        return {ACTIVE: self.active.pop(0) if self.active else 0.0} | told
 
 
 @pytest.fixture
@@ -86,9 +91,24 @@ def servers(monkeypatch):
     return servers
 
 
+def disturb(monkeypatch, times):
+    """Let the first `times` measurements be vetoed for a busy machine, and no other."""
+    left = [times]
+
+    def measure(run, policy, *, records=""):
+        measurement = measure_module.measure(run, policy, records=records)
+        left[0] -= 1
+        lag = Veto(rule="client-lag", message="the load client woke up late")
+        own = tuple(veto for veto in measurement.vetoes if veto.rule not in DISTURBANCES)
+        return replace(measurement, vetoes=(lag, *own) if left[0] >= 0 else own)
+
+    monkeypatch.setattr(recorded, "measure", measure)
+
+
 @pytest.fixture
-def rig(tmp_path, servers):  # noqa: ARG001 - Triton must be replaced before the rig boots it
-    """A rig that records into a temporary folder."""
+def rig(tmp_path, servers, monkeypatch):  # noqa: ARG001 - Triton must be replaced before the boot
+    """A rig that records into a temporary folder, on a machine that nothing disturbs."""
+    disturb(monkeypatch, times=0)
     suite = replace(load_suite(ROOT), root=tmp_path)
     profile = load_profile(ROOT / "hardware" / "gb10.toml")
     setting = Setting(
@@ -203,41 +223,57 @@ def test_a_server_that_dies_at_the_very_end_vetoes_the_point(rig, servers):
     assert servers.running == 0
 
 
-def disturb(monkeypatch, times):
-    """Let the first `times` measurements be vetoed for a busy machine, and no other."""
-    left = [times]
-
-    def measure(run, policy, *, records=""):
-        measurement = measure_module.measure(run, policy, records=records)
-        left[0] -= 1
-        lag = Veto(rule="client-lag", message="the load client woke up late")
-        return replace(measurement, vetoes=(lag,) if left[0] >= 0 else ())
-
-    monkeypatch.setattr(recorded, "measure", measure)
-
-
-def test_a_disturbed_point_is_measured_once_more(rig, servers, monkeypatch):
+def test_a_disturbed_point_is_measured_again_at_half_the_speed(rig, servers, monkeypatch):
     """The second try counts and says why there was one; the first one's records are kept."""
     disturb(monkeypatch, times=1)
 
     measurement = rig.measure(small("fp8-b16-c16"))
 
     assert measurement.vetoes == ()
+    assert any("simulated 2 times slower" in note for note in measurement.notes)
     assert "the first was disturbed (client-lag)" in measurement.notes[-1]
     assert {path.name for path in rig.records.iterdir()} == {
         "fp8-b16-c16.jsonl.gz",
         "fp8-b16-c16.disturbed.jsonl.gz",
     }
-    assert servers.boots == ["fp8-b16"]
+    assert read_run(rig.records / "fp8-b16-c16.jsonl.gz").time_dilation == 2
+    assert servers.dilations == [1, 2]
 
 
-def test_a_point_disturbed_twice_stays_vetoed(rig, monkeypatch):
-    """There is no third try: the machine is too busy, and that is the verdict."""
+def test_the_point_after_a_disturbed_one_begins_in_real_time(rig, servers, monkeypatch):
+    """Each point is measured by itself: what disturbed one may have gone."""
+    disturb(monkeypatch, times=1)
+
+    rig.measure(small("fp8-b192-c128"))
+    rig.measure(small("fp8-b192-c160"))
+
+    assert servers.dilations == [1, 2, 1]
+
+
+def test_a_point_disturbed_three_times_stays_vetoed(rig, servers, monkeypatch):
+    """There is no fourth try: the machine is too busy, and that is the verdict."""
+    disturb(monkeypatch, times=3)
+
+    measurement = rig.measure(small("fp8-b16-c16"))
+
+    assert [veto.rule for veto in measurement.vetoes] == ["client-lag"]
+    assert {path.name for path in rig.records.iterdir()} == {
+        "fp8-b16-c16.jsonl.gz",
+        "fp8-b16-c16.disturbed.jsonl.gz",
+        "fp8-b16-c16.disturbed-2.jsonl.gz",
+    }
+    assert servers.dilations == [1, 2, 4]
+
+
+def test_a_real_engine_cannot_be_slowed_down(rig, servers, monkeypatch):
+    """It is measured twice at its own speed."""
+    rig._setting = replace(rig._setting, target=Target.REFERENCE)
     disturb(monkeypatch, times=2)
 
     measurement = rig.measure(small("fp8-b16-c16"))
 
     assert [veto.rule for veto in measurement.vetoes] == ["client-lag"]
+    assert set(servers.dilations) == {1}
 
 
 def test_a_point_waits_for_what_an_earlier_load_left_in_the_engine(rig, servers, monkeypatch):

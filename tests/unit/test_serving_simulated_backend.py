@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from perfgate.dilation import SERIES, VARIABLE
 from perfgate.model import ServingSpec
 from perfgate.serving.repository import scheduling_parameters
 from perfgate.serving.simulated.backend import TritonPythonModel
@@ -23,7 +24,14 @@ PATIENCE_S = 10.0
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
     """A loaded model with a quick engine."""
-    folder = quick_engine(tmp_path_factory.mktemp("engine"))
+    model = loaded(tmp_path_factory.mktemp("engine"))
+    yield model
+    model.finalize()
+
+
+def loaded(root):
+    """A model as Triton loads it."""
+    folder = quick_engine(root)
     parameters = {
         "gpt_model_path": str(folder),
         **scheduling_parameters(ServingSpec(kv_cache_tokens=4096)),
@@ -31,8 +39,7 @@ def model(tmp_path_factory):
     config = {"parameters": {key: {"string_value": v} for key, v in parameters.items()}}
     model = TritonPythonModel()
     model.initialize({"model_config": json.dumps(config), "model_version": "1"})
-    yield model
-    model.finalize()
+    return model
 
 
 def a_request(*, tokens=8, streaming=True, ids=(5, 6, 7), **more):
@@ -133,6 +140,21 @@ def test_gauges_return_to_rest(model):
     eventually(lambda: metric("nv_trt_llm_kv_cache_block_metrics", "used").value == 0)
     assert metric("perfgate_sim_busy_seconds_total").value > 0
     assert metric("nv_trt_llm_request_metrics", "max").value == 4
+
+
+def test_an_engine_that_runs_slower_says_so(tmp_path, monkeypatch):
+    """By a gauge that one in real time has not, and its stamps are of its own clock."""
+    monkeypatch.setenv(VARIABLE, "4")
+    monkeypatch.setattr(MetricFamily, "made", {})
+    slow = loaded(tmp_path)
+    before_ns = time.perf_counter_ns() // 4
+    asked = a_request(tokens=1, return_perf_metrics=numbers(1, dtype=bool))
+    ((response,),) = answered(slow, asked)
+    slow.finalize()
+
+    assert metric(SERIES).value == 4
+    arrived_ns = int(response.tensors["arrival_time_ns"][0, 0])
+    assert before_ns <= arrived_ns <= time.perf_counter_ns() // 4
 
 
 def test_counters_only_ever_grow():

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import threading
+from types import SimpleNamespace
 
 import pytest
 
 from perfgate.errors import ServerError, UsageError
+from perfgate.sim import realtime
 from perfgate.sim.loop import EngineLoop
-from perfgate.sim.realtime import RealTimeEngine
+from perfgate.sim.realtime import EngineClock, RealTimeEngine
 from perfgate.sim.scheduler import Scheduler, SimRequest
 from tests.unit.sim_samples import a_serving, an_engine
 
@@ -53,6 +55,26 @@ def an_engine_at(clock, emitted, *, cost_s=STEP_NS / 1e9):
 def a_request(request_id=0, max_tokens=3):
     """A request of eight prompt tokens."""
     return SimRequest(id=request_id, prompt_tokens=8, max_tokens=max_tokens)
+
+
+def test_a_dilated_clock_is_the_machine_s_slowed_down(monkeypatch):
+    """A second of the engine takes two of the machine, and a wait that ends early goes on."""
+    machine_ns, slept = [8_000_000_000], []
+
+    def sleep(seconds):
+        slept.append(seconds)
+        machine_ns[0] += round(min(seconds, 1.5) * 1e9)
+
+    fake = SimpleNamespace(perf_counter_ns=lambda: machine_ns[0], sleep=sleep)
+    monkeypatch.setattr(realtime, "time", fake)
+    clock = EngineClock(2)
+
+    assert clock.now_ns() == 4_000_000_000
+    clock.wait_until(5_000_000_000)
+    assert clock.now_ns() == 5_000_000_000
+    assert slept == [2.0, 0.5]
+    clock.wait_until(5_000_000_000)
+    assert slept == [2.0, 0.5]
 
 
 def test_tokens_are_emitted_at_absolute_deadlines():

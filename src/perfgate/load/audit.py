@@ -17,6 +17,7 @@ def audit_client(
     bounds_ns: tuple[int, int] | None,
     *,
     held: frozenset[int] = frozenset(),
+    late_ns: int = LATE_SEND_NS,
 ) -> ClientAudit:
     """Sum up how one worker fared between `bounds_ns`, or over all beats if there is no window.
 
@@ -39,7 +40,7 @@ def audit_client(
         lag_p99_s=float(np.percentile(lags, 99)) / 1e9,
         lag_max_s=float(lags.max()) / 1e9,
         late_sends=sum(
-            record.sent_ns - record.due_ns > LATE_SEND_NS
+            record.sent_ns - record.due_ns > late_ns
             and record.due_ns >= first.at_ns
             and record.index not in held
             for record in records

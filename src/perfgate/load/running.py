@@ -22,7 +22,7 @@ from perfgate.load.planner import (
 )
 from perfgate.load.spool import Beat, Beats, End, Exchange, Plan, Receiver
 from perfgate.model import ClientAudit, Protocol, RequestRecord, Server, Workload
-from perfgate.traffic.backlog import held_back
+from perfgate.traffic.backlog import LATE_SEND_NS, held_back
 from perfgate.traffic.pace import NEVER
 from perfgate.traffic.rounds import find_marks
 from perfgate.traffic.schedule import Schedule, plan_schedule
@@ -84,6 +84,7 @@ class RunningLoad:
         on_exchange: Callable[[Exchange], None] | None = None,
         request_deadline_s: float = REQUEST_DEADLINE_S,
         stall_s: float = STALL_S,
+        late_send_ns: int = LATE_SEND_NS,
     ) -> None:
         self._server = server
         self._workload = workload
@@ -97,6 +98,7 @@ class RunningLoad:
         self._on_exchange = on_exchange
         self._deadline_s = request_deadline_s
         self._stall_s = stall_s
+        self._late_send_ns = late_send_ns
         self._rounds: list[int] = []
         self._cuts_ns: dict[int, int] = {}
         self._dialect: Dialect
@@ -168,11 +170,12 @@ class RunningLoad:
         )
         window = (marks_ns[0], marks_ns[-1]) if len(marks_ns) > 1 else None
         open_loop = self._clients is None
-        held = held_back(records, self._workload.concurrency) if open_loop else frozenset()
+        late_ns, streams = self._late_send_ns, self._workload.concurrency
+        held = held_back(records, streams, late_ns=late_ns) if open_loop else frozenset()
         return LoadOutcome(
             records=records,
             marks_ns=marks_ns,
-            audit=combine([one.audit(window, held) for one in heard]),
+            audit=combine([one.audit(window, held, late_ns) for one in heard]),
             faults=tuple(fault for one in heard for fault in one.faults),
         )
 
@@ -244,9 +247,11 @@ class _Heard:
         self.faults: list[str] = []
         self._worker = worker
 
-    def audit(self, bounds_ns: tuple[int, int] | None, held: frozenset[int]) -> ClientAudit:
+    def audit(
+        self, bounds_ns: tuple[int, int] | None, held: frozenset[int], late_ns: int
+    ) -> ClientAudit:
         return replace(
-            audit_client(self.records, self.beats, bounds_ns, held=held),
+            audit_client(self.records, self.beats, bounds_ns, held=held, late_ns=late_ns),
             host=self._worker.host,
             clock_uncertainty_s=self._worker.clock_uncertainty_s,
         )

@@ -61,7 +61,12 @@ def measure(run: LoadRun, policy: Policy, *, records: str = "") -> Measurement:
         resources=resource_use(run.telemetry, window),
         attribution=attribute(run, window),
         vetoes=vetoes(Evidence(run, window, policy)),
-        notes=(*part_notes(parts), *drift_notes(window), *telemetry_notes(run.telemetry)),
+        notes=(
+            *part_notes(parts),
+            *drift_notes(window),
+            *dilation_notes(run),
+            *telemetry_notes(run.telemetry),
+        ),
         records=records,
         parts=parts,
     )
@@ -129,6 +134,14 @@ def drift_notes(window: Window) -> tuple[str, ...]:
     if abs(drift) <= DRIFT_NOTED:
         return ()
     return (f"throughput drifted by {drift:+.1%} from the first half of the rounds to the second",)
+
+
+def dilation_notes(run: LoadRun) -> tuple[str, ...]:
+    """Say so if a simulated GPU did not run in real time."""
+    if run.time_dilation == 1:
+        return ()
+    slower = run.time_dilation
+    return (f"simulated {slower} times slower than real time, and all times divided by {slower}",)
 
 
 def _required(

@@ -188,7 +188,8 @@ class LoadRun:
     `marks_ns` are the bounds of the rounds: round i lies between mark i and mark i + 1.
     `audit` is None where another tool than ours drove the load. `server_before` and `server_after`
     are Triton's metrics by full series name. `telemetry` is None where nothing was watched, as in
-    runs stored before there was any.
+    runs stored before there was any. Where `time_dilation` is more than 1 a simulated engine ran so
+    many times slower than real time; all times are then the engine's.
     """
 
     point: OperatingPoint
@@ -201,3 +202,4 @@ class LoadRun:
     server_after: dict[str, float] = field(default_factory=dict)
     telemetry: Telemetry | None = None
     faults: tuple[str, ...] = ()
+    time_dilation: int = 1

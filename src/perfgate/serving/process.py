@@ -13,6 +13,7 @@ from pathlib import Path
 
 from tokenizers import Tokenizer
 
+from perfgate import dilation
 from perfgate.engines.site import TOKENIZER, read_origin
 from perfgate.errors import MissingRequirementError
 from perfgate.gpus import ORDER, VISIBLE
@@ -42,13 +43,16 @@ def serve(
     ports: Ports | None = None,
     under: tuple[str, ...] = (),
     sources: Path | None = None,
+    time_dilation: int = 1,
     ready_timeout_s: float | None = None,
 ) -> Iterator[Server]:
     """Boot Triton with the engine behind it and yield it once its models answer.
 
     It listens on `ports` of the loopback interface, on free ones if none are given. `under` is a
     command line to run Triton under, such as a profiler's; `sources` the source tree of a perfgate
-    that sets the models up instead of this one. All it writes, its log too, lies under `workdir`.
+    that sets the models up instead of this one. A simulated engine runs `time_dilation` times
+    slower than real time, and says so in its metrics. All it writes, its log too, lies under
+    `workdir`.
     However this ends, even by SIGKILL, no process, port or shared-memory segment is left. Raises
     ServerError with the log's last lines if Triton dies or is not ready in time,
     MissingRequirementError if it cannot run here.
@@ -57,7 +61,8 @@ def serve(
         prepare, patience_s = _prepare_wheel, READY_TIMEOUT_S
     else:
         prepare, patience_s = _prepare_hardware, HARDWARE_READY_TIMEOUT_S
-    plan = _wrapped(prepare(engine, serving, workdir, ports, sources), under)
+    prepared = prepare(engine, serving, workdir, ports, sources)
+    plan = _wrapped(prepared, under, {dilation.VARIABLE: str(time_dilation)})
     with ExitStack() as stack:
         yield start(stack, plan, ready_timeout_s=ready_timeout_s or patience_s)
 
@@ -83,10 +88,14 @@ def start(stack: ExitStack, plan: Callable[[], Launch], *, ready_timeout_s: floa
     return stack.enter_context(run(plan(), ready_timeout_s=ready_timeout_s))
 
 
-def _wrapped(plan: Plan, under: tuple[str, ...]) -> Plan:
+def _wrapped(plan: Plan, under: tuple[str, ...], environment: dict[str, str]) -> Plan:
     def wrapped() -> Launch:
         launch = plan()
-        return dataclasses.replace(launch, argv=(*under, *launch.argv))
+        return dataclasses.replace(
+            launch,
+            argv=(*under, *launch.argv),
+            environment=launch.environment | environment,
+        )
 
     return wrapped
 

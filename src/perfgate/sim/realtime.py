@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from perfgate.model import ServerTimings
 from perfgate.sim.loop import EngineLoop, StepCost
@@ -12,10 +13,26 @@ from perfgate.sim.steps import Emission, SimRequest
 from perfgate.sim.threaded import EngineStats, ThreadedEngine
 
 
-def wait_until(deadline_ns: int) -> None:
-    """Sleep until `time.perf_counter_ns` reaches the deadline; return at once if it has."""
-    while (left_ns := deadline_ns - time.perf_counter_ns()) > 0:
-        time.sleep(left_ns / 1e9)  # time going by is what is simulated
+@dataclass(frozen=True, slots=True)
+class EngineClock:
+    """The simulated engine's clock: `time.perf_counter_ns`, `dilation` times slower.
+
+    A machine too slow for what it simulates gets so many seconds for each of the engine's.
+    """
+
+    dilation: int = 1
+
+    def now_ns(self) -> int:
+        """What it shows."""
+        return time.perf_counter_ns() // self.dilation
+
+    def wait_until(self, deadline_ns: int) -> None:
+        """Sleep until it shows the deadline; return at once if it has."""
+        while (left_ns := deadline_ns * self.dilation - time.perf_counter_ns()) > 0:
+            time.sleep(left_ns / 1e9)  # time going by is what is simulated
+
+
+REAL_TIME = EngineClock()
 
 
 class RealTimeEngine(ThreadedEngine):
@@ -31,8 +48,8 @@ class RealTimeEngine(ThreadedEngine):
         cost: StepCost,
         *,
         emit: Callable[[list[Emission]], None],
-        clock: Callable[[], int] = time.perf_counter_ns,
-        wait: Callable[[int], None] = wait_until,
+        clock: Callable[[], int] = REAL_TIME.now_ns,
+        wait: Callable[[int], None] = REAL_TIME.wait_until,
     ) -> None:
         super().__init__("simulated", EngineStats(scheduler=scheduler.stats()))
         self._scheduler = scheduler

@@ -12,14 +12,16 @@ LATE_SEND_NS = 5_000_000
 """A request sent later than this after it was due was sent late."""
 
 
-def held_back(records: Sequence[RequestRecord], clients: int) -> frozenset[int]:
+def held_back(
+    records: Sequence[RequestRecord], clients: int, *, late_ns: int = LATE_SEND_NS
+) -> frozenset[int]:
     """The indexes of requests that were sent late because all `clients` had one in flight.
 
     So they had when it began to be late. Any other late send is the load client's own failing.
     """
     sent = np.sort([record.sent_ns for record in records])
     finished = np.sort([record.finished_ns for record in records])
-    late = [record for record in records if record.sent_ns - record.due_ns > LATE_SEND_NS]
-    at = [record.due_ns + LATE_SEND_NS for record in late]
+    late = [record for record in records if record.sent_ns - record.due_ns > late_ns]
+    at = [record.due_ns + late_ns for record in late]
     busy = np.searchsorted(sent, at, side="right") - np.searchsorted(finished, at, side="right")
     return frozenset(r.index for r, n in zip(late, busy.tolist(), strict=True) if n >= clients)

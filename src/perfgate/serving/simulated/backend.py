@@ -8,12 +8,14 @@ from __future__ import annotations
 import bisect
 import itertools
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import triton_python_backend_utils as pb_utils
 
+from perfgate import dilation
 from perfgate.engines.layout import read_simulated
 from perfgate.errors import PerfGateError
 from perfgate.model import ServingSpec
@@ -25,7 +27,7 @@ from perfgate.serving.simulated.replies import Reply, refuse
 from perfgate.serving.simulated.ticker import Ticker
 from perfgate.serving.tokenizer import VOCAB_SIZE
 from perfgate.sim.cost import cost_model
-from perfgate.sim.realtime import RealTimeEngine
+from perfgate.sim.realtime import EngineClock, RealTimeEngine
 from perfgate.sim.scheduler import Emission, Scheduler
 
 # Asking Triton whether a request was cancelled takes a message each: so many are asked a tick.
@@ -47,11 +49,15 @@ class TritonPythonModel:
         self._ids = itertools.count(1)
         self._replies: dict[int, Reply] = {}
         self._outbox = Outbox(on_error=_log)
+        self._clock = EngineClock(int(os.environ.get(dilation.VARIABLE, "1")))
         self._engine: Any = self._load(Path(parameters["gpt_model_path"]), serving_spec(parameters))
         self._tokens_per_block = self._engine.stats().scheduler.tokens_per_block
         self._last_checked = 0
         self._metrics = EngineMetrics(
-            self._engine.stats(), version=args["model_version"], ours=self.own_metrics
+            self._engine.stats(),
+            version=args["model_version"],
+            ours=self.own_metrics,
+            clock=self._clock,
         )
         self._ticker = Ticker(self._tick, int(parameters["stats_check_period_ms"]) / 1000)
         self._outbox.start()
@@ -77,7 +83,13 @@ class TritonPythonModel:
         built = read_simulated(directory)
         scheduler = Scheduler(built.spec, serving, vocab_size=VOCAB_SIZE)
         cost = cost_model(built.profile, built.spec)
-        return RealTimeEngine(scheduler, cost.step_seconds, emit=self._emit)
+        return RealTimeEngine(
+            scheduler,
+            cost.step_seconds,
+            emit=self._emit,
+            clock=self._clock.now_ns,
+            wait=self._clock.wait_until,
+        )
 
     def _submit(self, ask: Ask) -> None:
         self._engine.submit(ask.request)

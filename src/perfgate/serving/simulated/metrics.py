@@ -8,8 +8,10 @@ from typing import Any
 
 import triton_python_backend_utils as pb_utils
 
+from perfgate import dilation
 from perfgate.serving.simulated.gauges import Series, Utilisation, gauges
 from perfgate.serving.tensors import TENSORRT_LLM
+from perfgate.sim.realtime import REAL_TIME, EngineClock
 from perfgate.sim.threaded import EngineStats
 
 _BUCKETS = [10.0, 50.0, 100.0, 500.0, 1000.0]
@@ -19,10 +21,18 @@ class EngineMetrics:
     """TensorRT-LLM's metric families, and three of our own, which begin with `ours`.
 
     `perfgate_sim_gpu_utilization` stands in for `nv_gpu_utilization`, which no box without a GPU
-    has; late over busy seconds tells whether the simulator kept the pace of what it simulates.
+    has; late over busy seconds tells whether the simulator kept the pace of what it simulates. A
+    fourth, how much slower than real time it runs, is there only if it does.
     """
 
-    def __init__(self, stats: EngineStats, *, version: str, ours: str = "perfgate_sim") -> None:
+    def __init__(
+        self,
+        stats: EngineStats,
+        *,
+        version: str,
+        ours: str = "perfgate_sim",
+        clock: EngineClock = REAL_TIME,
+    ) -> None:
         self._labels = {"model": TENSORRT_LLM, "version": version}
         self._families: dict[str, Any] = {}  # a metric dies with its family
         self._gauges = {
@@ -37,6 +47,10 @@ class EngineMetrics:
         self._busy = self._metric(Series(f"{ours}_busy_seconds_total"), "COUNTER")
         self._late = self._metric(Series(f"{ours}_late_seconds_total"), "COUNTER")
         self._counted: dict[str, float] = {}
+        self._clock = clock
+        if clock.dilation > 1:
+            self._dilation = self._metric(Series(dilation.SERIES), "GAUGE")
+            self._dilation.set(clock.dilation)
 
     def finished(self, input_tokens: int, output_tokens: int) -> None:
         """Note a finished request; cheap, from any thread."""
@@ -52,7 +66,7 @@ class EngineMetrics:
             input_tokens, output_tokens = self._finished.popleft()
             self._input.observe(input_tokens)
             self._output.observe(output_tokens)
-        self._busy_share.set(self._utilisation.update(time.perf_counter_ns(), stats.busy_ns))
+        self._busy_share.set(self._utilisation.update(self._clock.now_ns(), stats.busy_ns))
         self._count(self._busy, "busy", stats.busy_ns / 1e9)
         self._count(self._late, "late", stats.late_total_ns / 1e9)
 
