@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import Protocol, Self
@@ -23,7 +24,6 @@ from perfgate.load.planner import prompts_needed
 from perfgate.load.running import REQUEST_DEADLINE_S, STALL_S, LoadOutcome, RunningLoad
 from perfgate.load.shards import CPU_S_PER_TOKEN, workers_needed
 from perfgate.measure.stopping import goes_on
-from perfgate.measure.validity import only_disturbed
 from perfgate.model import (
     ClientAudit,
     Engine,
@@ -34,13 +34,11 @@ from perfgate.model import (
     OperatingPoint,
     Server,
     ServingSpec,
-    Target,
 )
 from perfgate.observe.nvml import NvmlGpu
 from perfgate.observe.watch import Watcher
 from perfgate.provenance import fingerprint, wall_clock
 from perfgate.recorded import measure_recorded
-from perfgate.records import SUFFIX
 from perfgate.serving.metrics import active_requests, scrape
 from perfgate.serving.process import serve, tokenizer_of
 from perfgate.serving.remote import discover
@@ -49,16 +47,13 @@ from perfgate.setting import ENGINES, Setting
 from perfgate.targets import HARDWARE_TARGETS
 from perfgate.traffic.backlog import LATE_SEND_NS
 from perfgate.traffic.schedule import plan_schedule, ramp_requests
+from perfgate.tries import until_undisturbed
 from perfgate.workload_form import trace_rows
 
 DRAIN_S = 120.0
 # TensorRT-LLM's backend brings its metrics up to date every 100 ms.
 SETTLE_S = 0.3
 _POLL_S = 0.1  # an engine's requests are known by asking alone
-# How much slower than real time the engine runs in each try, if the tries before were disturbed.
-_TRIES = (1, 1)
-_SIMULATED_TRIES = (1, 2, 4)
-_TITLES = ("first", "second", "third")
 
 TimeRounds = Callable[[Callable[[], None], int], object]
 
@@ -161,35 +156,15 @@ class Rig:
             raise self._failed[point.id]
         if point.id not in self._measured:
             try:
-                self._measured[point.id] = self._measure(point, time_rounds)
+                self._measured[point.id] = until_undisturbed(
+                    self._setting.target, partial(self._measure, point, time_rounds)
+                )
             except PerfGateError as error:
                 self._failed[point.id] = error  # asking again would cost minutes for the same
                 raise
         return self._measured[point.id]
 
-    def _measure(self, point: OperatingPoint, time_rounds: TimeRounds | None) -> Measurement:
-        """Measure the point; again, in place, if other work on the machine disturbed it.
-
-        A simulated GPU then runs slower, so that this machine can keep up with it. The rules that
-        decide so never look at a number that is judged. All runs are kept.
-        """
-        tries = _SIMULATED_TRIES if self._setting.target is Target.SIM else _TRIES
-        measurement = self._measure_once(point, time_rounds, tries[0])
-        notes: list[str] = []
-        for before, after, dilation in zip(_TITLES, _TITLES[1:], tries[1:], strict=False):
-            if not only_disturbed(measurement.vetoes):
-                break
-            records = Path(measurement.records)
-            again = f"{point.id}.disturbed" + (f"-{len(notes) + 1}" if notes else "")
-            kept = records.rename(records.with_name(f"{again}{SUFFIX}"))
-            rules = ", ".join(veto.rule for veto in measurement.vetoes)
-            notes.append(
-                f"measured a {after} time, as the {before} was disturbed ({rules}): {kept.name}"
-            )
-            measurement = self._measure_once(point, None, dilation)
-        return replace(measurement, notes=(*measurement.notes, *notes))
-
-    def _measure_once(
+    def _measure(
         self, point: OperatingPoint, time_rounds: TimeRounds | None, dilation: int
     ) -> Measurement:
         run = self._drive(point, time_rounds, dilation)

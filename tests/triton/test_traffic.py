@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from perfgate import rig as rig_module
+from perfgate import tries
 from perfgate.hardware import load_profile
 from perfgate.load.planner import prompts_needed
 from perfgate.load.running import RunningLoad
@@ -120,7 +120,7 @@ def test_real_and_virtual_time_agree(server, tmp_path, shape):
 @pytest.mark.parametrize("shape", ["poisson", "closed"])
 def test_a_slower_engine_measures_the_same(tmp_path, monkeypatch, shape):
     """At half the speed, closed loop or open, its numbers are those of virtual time too."""
-    monkeypatch.setattr(rig_module, "_SIMULATED_TRIES", (2, 4))
+    monkeypatch.setattr(tries, "_SIMULATED_TRIES", (2, 4))
     closed = Workload(concurrency=16, isl=64, osl=32, seed=1)
     point = a_point((LOADS | {"closed": closed})[shape])
     suite = replace(load_suite(ROOT), root=tmp_path)
