@@ -173,6 +173,12 @@ def million() -> Report:
     )
 
 
+NOTES = (
+    "simulated 2 times slower than real time, and all times divided by 2",
+    "measured a second time, as the first was disturbed (client-lag): fp8.disturbed.jsonl.gz",
+)
+
+
 def invalid() -> Report:
     """The client starved at one point, and one point was never measured."""
     report = passing()
@@ -191,14 +197,13 @@ def invalid() -> Report:
     )  # fmt: skip
     return dataclasses.replace(
         report,
-        measurements=(*others, dataclasses.replace(broken, vetoes=(veto,))),
+        measurements=(*others, dataclasses.replace(broken, vetoes=(veto,), notes=NOTES)),
         judgements=(
             *report.judgements[:-1],
             Judgement(point=broken.point.id, verdict=Verdict.INVALID, findings=(finding,),
                       records=broken.records),
             Judgement(point="fp8-b192-c256", verdict=Verdict.INVALID, findings=(lost,)),
         ),
-        notes=("The run was stopped before fp8-b192-c256 was complete.",),
     )  # fmt: skip
 
 
@@ -259,7 +264,11 @@ def hostile() -> Report:
     )
     info = dataclasses.replace(INFO, hardware_title=HOSTILE, command=HOSTILE, commit=HOSTILE)
     return dataclasses.replace(
-        report, info=info, judgements=(judgement,), comparisons=(judgement,), notes=(HOSTILE,)
+        report,
+        info=info,
+        measurements=(dataclasses.replace(report.measurements[0], notes=(HOSTILE,)),),
+        judgements=(judgement,),
+        comparisons=(judgement,),
     )
 
 

@@ -9,6 +9,9 @@ from perfgate.gate.verdicts import exit_code
 from perfgate.model import Finding, Judgement, Verdict
 from perfgate.report import sentences
 from perfgate.report.content import Report
+from perfgate.report.html import render_html
+from perfgate.report.markdown import render_markdown
+from perfgate.report.table import render_text
 from tests.unit import report_samples as samples
 
 pytestmark = pytest.mark.unit
@@ -127,3 +130,17 @@ def test_the_description_says_what_the_curve_shows():
     assert "The knee lies at concurrency 128." in said
     assert "The operating range is concurrency 128-160." in said
     assert "P95 exceeds its ceiling of 7.00 s at concurrency 192." in said
+
+
+@pytest.mark.parametrize("render", [render_text, render_markdown, render_html])
+def test_every_report_shows_what_is_noted_of_a_point(render):
+    """A second try at half the speed is told beside the table, also of a point that passed."""
+    report = samples.passing()
+    first, *others = report.measurements
+    noted = dataclasses.replace(first, notes=samples.NOTES)
+    told = " ".join(render(dataclasses.replace(report, measurements=(noted, *others))).split())
+
+    line = f"{first.point.id}: simulated 2 times slower than real time"
+    assert line in told
+    assert "the first was disturbed (client-lag): fp8.disturbed.jsonl.gz." in told
+    assert line not in render(report)

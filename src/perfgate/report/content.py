@@ -143,7 +143,6 @@ class Report:
     timelines: Mapping[str, tuple[Timeline, ...]] = field(default_factory=dict)
     earlier: tuple[EarlierRun, ...] = ()
     curve: Curve | None = None
-    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

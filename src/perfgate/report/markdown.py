@@ -18,6 +18,7 @@ from perfgate.report.sentences import (
     hardware_label,
     headline,
     next_step,
+    note_lines,
     telling,
     troubles,
     verdict,
@@ -50,7 +51,7 @@ def render_markdown(report: Report) -> str:
         _comparisons(report.comparisons),
         _resources(report),
         *(_trouble(judgement) for judgement in troubles(report)),
-        [f"- {_escaped(note)}" for note in report.notes],
+        [f"- {_escaped(note)}" for note in note_lines(report.measurements)],
         [_provenance(report)],
         [f"Artefacts: {', '.join(f'`{name}` ({what})' for name, what in _ARTEFACTS)}."],
     ]

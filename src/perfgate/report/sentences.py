@@ -65,6 +65,11 @@ def goodput_lines(measurements: Iterable[Measurement]) -> list[str]:
     ]
 
 
+def note_lines(measurements: Iterable[Measurement]) -> list[str]:
+    """What is to be known of each measurement: a second try, a drift, what was not watched."""
+    return [f"{one.point.id}: {'; '.join(one.notes)}." for one in measurements if one.notes]
+
+
 def _limits(objective: Objective) -> str:
     limits = (
         ("TTFT", objective.ttft_s),

@@ -19,6 +19,7 @@ from perfgate.report.sentences import (
     hardware_label,
     headline,
     next_step,
+    note_lines,
     telling,
     troubles,
 )
@@ -53,7 +54,7 @@ def render_text(report: Report, *, colour: bool = False) -> str:
             *_comparisons(report.comparisons),
         ],
         *(_trouble(judgement) for judgement in troubles(report)),
-        [line for note in report.notes for line in _wrapped(f"Note: {note}")],
+        [line for note in note_lines(report.measurements) for line in _wrapped(f"Note: {note}")],
         _wrapped(headline(report)) + _wrapped(next_step(report)),
     ]
     text = "\n\n".join("\n".join(block) for block in blocks if block) + "\n"
