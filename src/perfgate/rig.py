@@ -8,7 +8,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, nullcontext
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from types import ModuleType
@@ -71,6 +71,15 @@ class Observer(Protocol):
         """Tell that the step is over."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Serving:
+    """A server, and what it was booted for: engine, serving settings, time dilation."""
+
+    wanted: tuple[Engine, ServingSpec, int]
+    server: Server
+    watcher: Watcher
+
+
 class Rig:
     """Builds engines, boots servers, drives points; a point is measured once and remembered.
 
@@ -87,7 +96,7 @@ class Rig:
         self._measured: dict[str, Measurement] = {}
         self._failed: dict[str, PerfGateError] = {}
         self._audits: dict[str, ClientAudit] = {}
-        self._serving: tuple[Engine, ServingSpec, int, Server, Watcher] | None = None
+        self._serving: _Serving | None = None
         self._stack = ExitStack()
         self._lifetime = ExitStack()
         self._site: Site | None = None
@@ -121,12 +130,12 @@ class Rig:
 
     def server(self, point: OperatingPoint) -> Server:
         """The point's server: the one that runs, or else booted now."""
-        return self._server_for(point, self.engine(point.engine), 1)[0]
+        return self._server_for(point, self.engine(point.engine), 1).server
 
     @property
     def gpu(self) -> NvmlGpu | None:
         """The GPU of the running server, if one runs and its GPU can be watched."""
-        return self._serving[-1].gpu if self._serving else None
+        return self._serving.watcher.gpu if self._serving else None
 
     def fingerprint(self, point: OperatingPoint) -> Fingerprint:
         """What names a measurement of the point; of its GPU once its server runs."""
@@ -176,7 +185,8 @@ class Rig:
         self, point: OperatingPoint, time_rounds: TimeRounds | None, dilation: int
     ) -> LoadRun:
         engine = self.engine(point.engine)
-        server, watcher = self._server_for(point, engine, dilation)
+        serving = self._server_for(point, engine, dilation)
+        server, watcher = serving.server, serving.watcher
         if self._setting.remote is None:
             server = replace(server, protocol=point.protocol)
         before = self._scrape_idle(server)
@@ -246,11 +256,9 @@ class Rig:
             self._site = Site.at(self._setting.home, config, gpu)
         return self._site
 
-    def _server_for(
-        self, point: OperatingPoint, engine: Engine, dilation: int
-    ) -> tuple[Server, Watcher]:
+    def _server_for(self, point: OperatingPoint, engine: Engine, dilation: int) -> _Serving:
         wanted = (engine, point.serving, dilation)
-        if self._serving is None or self._serving[:3] != wanted:
+        if self._serving is None or self._serving.wanted != wanted:
             self._stop()
             watcher = Watcher(engine.target)  # before the boot: what comes with it is the server's
             self._stack.callback(watcher.close)
@@ -269,8 +277,8 @@ class Rig:
                             time_dilation=dilation,
                         )
                     )
-            self._serving = (*wanted, server, watcher)
-        return self._serving[3:]
+            self._serving = _Serving(wanted, server, watcher)
+        return self._serving
 
     def _load(
         self,

@@ -53,7 +53,7 @@ def test_a_server_killed_in_mid_run_is_invalid_and_the_next_point_boots_anew(rig
         while rig._serving is None and time.monotonic() < deadline:
             time.sleep(0.05)  # the rig tells nobody that it has booted
         time.sleep(4.0)  # connected, past the ramp
-        killed.append(rig._serving[2].pid)
+        killed.append(rig._serving.server.pid)
         os.kill(killed[0], signal.SIGKILL)
 
     killer = threading.Thread(target=kill)

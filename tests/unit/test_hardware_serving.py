@@ -188,11 +188,11 @@ def test_two_gpus_serve_two_runs_apart(suite, monkeypatch):
     point = small("fp8-b16-c16")
     with Rig(settled(suite, "trt-engine"), Silent()) as first:
         first.measure(point)
-        ours = first._serving[2]
+        ours = first._serving.server
         monkeypatch.delenv("CUDA_VISIBLE_DEVICES")  # the second run is another process
         with Rig(settled(suite, "trt-engine"), Silent()) as second:
             second.measure(point)
-            theirs = second._serving[2]
+            theirs = second._serving.server
             assert [gpu.index for gpu in list_gpus()] == [0, 1]
             assert (first._site.gpu.index, second._site.gpu.index) == (0, 1)
             assert {ours.grpc_url, ours.http_url}.isdisjoint({theirs.grpc_url, theirs.http_url})
