@@ -1,6 +1,8 @@
 """Who may import what: decisions stay pure, input and output stay at the edges."""
 
 import ast
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -131,6 +133,17 @@ def test_no_module_holds_two_things():
         if (count := len(path.read_text().splitlines())) > LONGEST
     }
     assert not long
+
+
+def test_a_start_waits_for_nothing_it_does_not_use():
+    """Plugin and command line load no statistics, optimiser or plot until they need one."""
+    code = "import sys, perfgate.plugin, perfgate.cli; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    loaded = set(done.stdout.split())
+
+    assert "perfgate.plugin" in loaded
+    late = {"scipy.stats", "scipy.optimize", "scipy.special", "matplotlib.figure", "optuna", "ray"}
+    assert not loaded & late
 
 
 def test_conftest_holds_no_logic():

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from scipy.stats import t
+import scipy
 
 FALSE_DISCOVERY_RATE = 0.10
 
 
 def one_sided_p(standard_errors: float, degrees_of_freedom: float) -> float:
     """The chance of so large a loss where there is none."""
-    return float(t.sf(standard_errors, degrees_of_freedom))
+    return float(scipy.stats.t.sf(standard_errors, degrees_of_freedom))
 
 
 def discoveries(p_values: Mapping[str, float], rate: float = FALSE_DISCOVERY_RATE) -> list[str]:

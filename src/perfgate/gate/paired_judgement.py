@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from statistics import median
 
 import numpy as np
-from scipy.stats import t
+import scipy
 
 from perfgate.gate import wording
 from perfgate.gate.losses import pair_losses, to_fraction
@@ -73,7 +73,7 @@ def _window(cell: str, history: Sequence[Start]) -> Finding | None:
     losses = np.array(pair_losses(metric, base, candidate))
     if losses.size < _LEAST_WINDOWS:
         return None
-    reach = t.ppf(0.975, losses.size - 1) * losses.std(ddof=1) / losses.size**0.5
+    reach = scipy.stats.t.ppf(0.975, losses.size - 1) * losses.std(ddof=1) / losses.size**0.5
     loss, low, high = (to_fraction(float(losses.mean() + shift)) for shift in (0.0, -reach, reach))
     return Finding(
         check="windows",

@@ -8,8 +8,8 @@ days, and asks whether the candidate is certainly not slower by the margin.
 from __future__ import annotations
 
 import numpy as np
+import scipy
 from numpy.typing import ArrayLike
-from scipy.stats import t
 
 from perfgate.gate.estimator import Array, estimate, robust_sd
 
@@ -47,4 +47,4 @@ def upper_run_bound(stored_log: ArrayLike, *, error: float = ERROR) -> Array:
 
 def _reach(sessions: int, error: float) -> float:
     """The sd of one further run's prediction, times its quantile, in sd of the sessions."""
-    return float(t.ppf(1 - error, sessions - 1) * np.sqrt(1 + 1 / sessions))
+    return float(scipy.stats.t.ppf(1 - error, sessions - 1) * np.sqrt(1 + 1 / sessions))

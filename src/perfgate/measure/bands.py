@@ -7,7 +7,7 @@ from statistics import fmean, stdev
 from typing import NamedTuple
 
 import numpy as np
-from scipy.stats import binom, t
+import scipy
 
 CONFIDENCE = 0.95
 
@@ -28,7 +28,8 @@ def mean_band(values: Sequence[float]) -> Band | None:
     """
     if len(values) < 2:  # noqa: PLR2004 - one value has no scatter
         return None
-    half = float(t.ppf((1 + CONFIDENCE) / 2, len(values) - 1)) * stdev(values) / len(values) ** 0.5
+    quantile = float(scipy.stats.t.ppf((1 + CONFIDENCE) / 2, len(values) - 1))
+    half = quantile * stdev(values) / len(values) ** 0.5
     return Band(fmean(values) - half, fmean(values) + half)
 
 
@@ -40,8 +41,8 @@ def quantile_band(sample: Sequence[float], quantile: float) -> Band | None:
     one batch are not independent, so that this is the least that the band can be.
     """
     count, tail = len(sample), (1 - CONFIDENCE) / 2
-    low = int(binom.ppf(tail, count, quantile))
-    high = int(binom.ppf(1 - tail, count, quantile)) + 1
+    low = int(scipy.stats.binom.ppf(tail, count, quantile))
+    high = int(scipy.stats.binom.ppf(1 - tail, count, quantile)) + 1
     if low < 1 or high > count:
         return None
     ordered = np.sort(np.asarray(sample, dtype=np.float64))

@@ -10,8 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy.stats import t
 
 from perfgate.measure.window import Window
 
@@ -100,6 +100,6 @@ def trend(batches: Array) -> float:
     rest = batches - batches.mean() - slope * places
     freedom = len(batches) - 2
     error = np.sqrt((rest**2).sum() / freedom / (places**2).sum())
-    if abs(slope) <= t.ppf(1 - _TREND_ERROR / 2, freedom) * error:
+    if abs(slope) <= scipy.stats.t.ppf(1 - _TREND_ERROR / 2, freedom) * error:
         return 0.0
     return slope * len(batches)

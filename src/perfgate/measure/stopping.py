@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from statistics import fmean, stdev
 
-from scipy.stats import t
+import scipy
 
 from perfgate.model import Sampling
 
@@ -39,5 +39,5 @@ def half_width(rates: Sequence[float]) -> float:
     mean = fmean(rates) if rates else 0.0
     if len(rates) < LEAST_ROUNDS or not mean:
         return float("inf")
-    quantile = float(t.ppf((1 + _CONFIDENCE) / 2, len(rates) - 1))
+    quantile = float(scipy.stats.t.ppf((1 + _CONFIDENCE) / 2, len(rates) - 1))
     return float(quantile * stdev(rates) / len(rates) ** 0.5 / mean)

@@ -6,13 +6,14 @@ from collections.abc import Sequence
 from io import StringIO
 
 import numpy as np
-from matplotlib.figure import Figure
 
 from perfgate.gate.drift import ALARM_SD, ANCHOR, Drift
 
 
 def history_svg(title: str, log_costs: Sequence[float], seen: Drift | None) -> str:
     """Draw losses against the anchor, in %, one a merge, and the CUSUM with its alarm line."""
+    from matplotlib.figure import Figure  # noqa: PLC0415 - a third of a second at each start
+
     costs = np.asarray(log_costs, np.float64)
     merges = np.arange(1, len(costs) + 1)
     figure = Figure(figsize=(9, 4.5), layout="constrained")

@@ -16,7 +16,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from scipy.optimize import least_squares
+import scipy
 
 from perfgate.errors import UsageError
 from perfgate.hardware import CostParameters, HardwareProfile, Parameter
@@ -71,7 +71,7 @@ def fit(profile: HardwareProfile, points: Sequence[OperatingPoint]) -> HardwareP
         trial = _with_values(start, free, values)
         return [math.log(s.throughput_tok_s(trial) / aim) for s, aim in schedules]
 
-    solution = least_squares(
+    solution = scipy.optimize.least_squares(
         residuals,
         x0=[parameter.value for parameter in free.values()],
         bounds=([p.low for p in free.values()], [p.high for p in free.values()]),

@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy.special import ndtri
 
 from perfgate.errors import UsageError
 from perfgate.model import (
@@ -133,10 +133,12 @@ def draw_lengths(length: Length, uniform: Array) -> Integers:
     if length.mean is None or length.stdev is None:
         spread = length.least + np.floor(uniform * (length.most - length.least + 1))
     elif length.law is LengthLaw.NORMAL:
-        spread = length.mean + length.stdev * ndtri(uniform)
+        spread = length.mean + length.stdev * scipy.special.ndtri(uniform)
     else:
         sigma2 = np.log1p((length.stdev / length.mean) ** 2)
-        spread = np.exp(np.log(length.mean) - sigma2 / 2 + np.sqrt(sigma2) * ndtri(uniform))
+        spread = np.exp(
+            np.log(length.mean) - sigma2 / 2 + np.sqrt(sigma2) * scipy.special.ndtri(uniform)
+        )
     drawn: Integers = np.clip(np.rint(spread), length.least, length.most).astype(np.int64)
     return drawn
 
