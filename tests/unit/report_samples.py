@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Sequence
 
 import numpy as np
@@ -117,6 +118,7 @@ def curve(measurements: Sequence[Measurement], knee: int | None = 128) -> Curve:
     return Curve(engine="fp8-b192", points=points, knee=knee, ceiling_p95_s=7.0, roofline=bound)
 
 
+@functools.cache  # drawing the requests takes a tenth of a second, and nearly every test asks
 def passing(slower=1.0, points=POINTS) -> Report:
     """The whole plan at full speed: every point passes; `slower` scales the decode step."""
     rng = np.random.default_rng(7)
@@ -136,7 +138,7 @@ def passing(slower=1.0, points=POINTS) -> Report:
 def sweep() -> Report:
     """Twelve concurrencies of one engine, the small ones with too few requests for a P95."""
     steps = (1, 2, 4, 8, 16, 32, 64, 96, 128, 160, 192, 256)
-    return passing(points=[(Precision.FP8, 192, c, None, 4.0 + c / 48) for c in steps])
+    return passing(points=tuple((Precision.FP8, 192, c, None, 4.0 + c / 48) for c in steps))
 
 
 def regression() -> Report:
@@ -160,6 +162,7 @@ def compared() -> Report:
 MILLION = 1_000_000 // OSL
 
 
+@functools.cache
 def million() -> Report:
     """A point of a million tokens: every request's latency, from which the page must choose."""
     rng = np.random.default_rng(11)

@@ -109,6 +109,7 @@ def disturb(monkeypatch, times):
 def rig(tmp_path, servers, monkeypatch):  # noqa: ARG001 - Triton must be replaced before the boot
     """A rig that records into a temporary folder, on a machine that nothing disturbs."""
     disturb(monkeypatch, times=0)
+    monkeypatch.setattr(rig_module, "SETTLE_S", 0.0)  # a mocked server's metrics stand still
     suite = replace(load_suite(ROOT), root=tmp_path)
     profile = load_profile(ROOT / "hardware" / "gb10.toml")
     setting = Setting(
