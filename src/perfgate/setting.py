@@ -10,7 +10,7 @@ from perfgate.engines.layout import CPU
 from perfgate.errors import UsageError
 from perfgate.hardware import HardwareProfile, load_profile
 from perfgate.model import SIMULATED_SUFFIX, EngineSpec, Server, Target
-from perfgate.serving.remote import parse_url
+from perfgate.serving.remote import named_hardware, parse_url
 from perfgate.suite import Suite, find_root, load_suite
 from perfgate.targets import HARDWARE_TARGETS, choose, look
 from perfgate.trtllm import CONFIG_FILE, MODELS, TrtllmConfig, load_trtllm, runs_in_container
@@ -92,7 +92,8 @@ def settle(
         config = load_trtllm(suite.root)  # says that it is missing, and where
     profiles = suite.root / HARDWARE
     reference = chosen is Target.REFERENCE
-    profile = _profile_of(machine.gpu, profiles) if reference else _default_profile(profiles)
+    named = named_hardware(url) if url is not None else None
+    profile = _profile_of(machine.gpu, profiles) if reference else _profile_named(named, profiles)
     setting = Setting(
         suite=suite,
         target=chosen,
@@ -111,8 +112,12 @@ def profile_of(hardware: str, profiles: Path) -> HardwareProfile:
     return load_profile(profiles / f"{hardware}.toml")
 
 
-def _default_profile(profiles: Path) -> HardwareProfile:
-    return load_profile(profiles / f"{DEFAULT_HARDWARE}.toml")
+def _profile_named(name: str | None, profiles: Path) -> HardwareProfile:
+    known = {path.stem: path for path in sorted(profiles.glob("*.toml"))}
+    if name is not None and name not in known:
+        rule = f"it must be a profile in {profiles}: {', '.join(known)}"
+        raise UsageError("--triton-url ?hardware", name, rule)
+    return load_profile(profiles / f"{name or DEFAULT_HARDWARE}.toml")
 
 
 def _profile_of(gpu: str | None, profiles: Path) -> HardwareProfile:

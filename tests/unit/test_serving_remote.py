@@ -256,6 +256,31 @@ def test_two_running_servers_are_loaded_in_turn_and_compared(tmp_path, monkeypat
     assert "4 windows: B C C B" in judgement.findings[0].message
 
 
+def settled_at(folder, url):
+    """The setting of a run against that URL."""
+    lay_out_suite(folder)
+    return settle(folder, target="auto", url=url, require_hardware=False, artifacts=folder / "a")
+
+
+@pytest.mark.parametrize(
+    ("query", "hardware", "claims"), [("", "gb10", 4), ("?hardware=h100", "h100", 0)]
+)
+def test_the_url_names_what_the_server_runs_on(tmp_path, query, hardware, claims):
+    """Report and baselines go by it, and a claim holds on its own hardware alone."""
+    setting = settled_at(tmp_path, f"grpc://staging:8001{query}")
+
+    assert (setting.hardware, setting.profile.name) == (hardware, hardware)
+    floors = [p for p in setting.suite.points if p.claim and p.claim.floor_tok_s]
+    assert len(floors) == claims
+
+
+@pytest.mark.parametrize("name", ["b200", "../hardware/gb10"])
+def test_hardware_without_a_profile_is_refused(tmp_path, name):
+    """With the ones there are; a name is no path."""
+    with pytest.raises(UsageError, match=r"hardware.*must be a profile in .*gb10"):
+        settled_at(tmp_path, f"grpc://staging:8001?hardware={name}")
+
+
 def test_a_bad_url_stops_the_run_before_it_begins(tmp_path):
     """When the setting is settled."""
     lay_out_suite(tmp_path)

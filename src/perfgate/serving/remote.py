@@ -23,7 +23,7 @@ _OK = 200
 _OPTION = "--triton-url"
 _FORM = (
     "write grpc://HOST:PORT, http://HOST:PORT or openai+http://HOST:PORT,"
-    " and ?metrics=PORT&model=NAME (for gRPC also http=PORT) where they differ"
+    " and ?metrics=PORT&model=NAME&hardware=NAME (for gRPC also http=PORT) where they differ"
 )
 _PROTOCOLS = {
     "": Protocol.GRPC,
@@ -54,6 +54,7 @@ def parse_url(url: str) -> Server:
     except (ValueError, KeyError) as error:
         raise UsageError(_OPTION, url, _FORM) from error
     model = query.pop("model", [""])[0]
+    query.pop("hardware", None)  # says nothing of where the server answers
     if not host or not port or parts.path or query:
         raise UsageError(_OPTION, url, _FORM)
     bracketed = f"[{host}]" if ":" in host else host
@@ -65,6 +66,11 @@ def parse_url(url: str) -> Server:
         simulated=False,
         protocol=protocol,
     )
+
+
+def named_hardware(url: str) -> str | None:
+    """The hardware profile that a URL names as what the server runs on: nobody could ask it."""
+    return parse_qs(urlsplit(url).query).get("hardware", [None])[0]
 
 
 def discover(server: Server) -> Server:
