@@ -22,7 +22,7 @@ VARIABLE = "PERFGATE_TIME_DILATION"
 """The environment variable that tells a simulated engine how much slower it is to run."""
 
 SERIES = "perfgate_sim_time_dilation"
-"""The metric by which it says so; one in real time does not export it."""
+"""The metric by which it says so; 1 is real time."""
 
 
 def dilation_of(metrics: Mapping[str, float]) -> int:

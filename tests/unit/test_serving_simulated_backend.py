@@ -142,8 +142,10 @@ def test_gauges_return_to_rest(model):
     assert metric("nv_trt_llm_request_metrics", "max").value == 4
 
 
-def test_an_engine_that_runs_slower_says_so(tmp_path, monkeypatch):
-    """By a gauge that one in real time has not, and its stamps are of its own clock."""
+def test_an_engine_that_runs_slower_says_so(model, tmp_path, monkeypatch):
+    """By a gauge, and its stamps are of its own clock."""
+    assert model
+    assert metric(SERIES).value == 1
     monkeypatch.setenv(VARIABLE, "4")
     monkeypatch.setattr(MetricFamily, "made", {})
     slow = loaded(tmp_path)

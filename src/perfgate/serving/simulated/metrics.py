@@ -8,7 +8,6 @@ from typing import Any
 
 import triton_python_backend_utils as pb_utils
 
-from perfgate import dilation
 from perfgate.serving.simulated.gauges import Series, Utilisation, gauges
 from perfgate.serving.tensors import TENSORRT_LLM
 from perfgate.sim.realtime import REAL_TIME, EngineClock
@@ -18,11 +17,11 @@ _BUCKETS = [10.0, 50.0, 100.0, 500.0, 1000.0]
 
 
 class EngineMetrics:
-    """TensorRT-LLM's metric families, and three of our own, which begin with `ours`.
+    """TensorRT-LLM's metric families, and four of our own, which begin with `ours`.
 
     `perfgate_sim_gpu_utilization` stands in for `nv_gpu_utilization`, which no box without a GPU
-    has; late over busy seconds tells whether the simulator kept the pace of what it simulates. A
-    fourth, how much slower than real time it runs, is there only if it does.
+    has; late over busy seconds tells whether the simulator kept the pace of what it simulates. How
+    much slower than real time the engine runs, the client has to know.
     """
 
     def __init__(
@@ -48,9 +47,8 @@ class EngineMetrics:
         self._late = self._metric(Series(f"{ours}_late_seconds_total"), "COUNTER")
         self._counted: dict[str, float] = {}
         self._clock = clock
-        if clock.dilation > 1:
-            self._dilation = self._metric(Series(dilation.SERIES), "GAUGE")
-            self._dilation.set(clock.dilation)
+        self._dilation = self._metric(Series(f"{ours}_time_dilation"), "GAUGE")
+        self._dilation.set(clock.dilation)
 
     def finished(self, input_tokens: int, output_tokens: int) -> None:
         """Note a finished request; cheap, from any thread."""
