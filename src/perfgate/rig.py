@@ -14,14 +14,14 @@ from pathlib import Path
 from types import ModuleType
 from typing import Protocol, Self
 
-from perfgate.dilation import dilation_of, in_engine_time, stretch
+from perfgate.dilation import dilation_of, in_engine_time
 from perfgate.engines.build import build
 from perfgate.engines.site import Site
 from perfgate.errors import LoadError, PerfGateError, ServerError, UsageError
 from perfgate.gpus import VISIBLE, claim, list_gpus, visible
 from perfgate.load.fleet import Crew, here
 from perfgate.load.planner import prompts_needed
-from perfgate.load.running import REQUEST_DEADLINE_S, STALL_S, LoadOutcome, RunningLoad
+from perfgate.load.running import LoadOutcome, RunningLoad
 from perfgate.load.shards import CPU_S_PER_TOKEN, workers_needed
 from perfgate.measure.stopping import goes_on
 from perfgate.model import (
@@ -45,7 +45,6 @@ from perfgate.serving.remote import discover
 from perfgate.serving.tokenizer import draw_prompts
 from perfgate.setting import ENGINES, Setting
 from perfgate.targets import HARDWARE_TARGETS
-from perfgate.traffic.backlog import LATE_SEND_NS
 from perfgate.traffic.schedule import plan_schedule, ramp_requests
 from perfgate.tries import until_undisturbed
 from perfgate.workload_form import trace_rows
@@ -302,8 +301,6 @@ class Rig:
             turns=workload.turns,
             prefix=workload.prefix,
         )
-        workload, schedule = stretch(workload, schedule, dilation)
-        seconds = sampling.round_seconds and sampling.round_seconds * dilation
         with (
             self._step(f"measure {point.id}"),
             RunningLoad(
@@ -315,15 +312,13 @@ class Rig:
                 ramp=ramp_requests(workload, sampling),
                 crew=self._crew(point),
                 on_progress=self._observer.advance,
-                request_deadline_s=REQUEST_DEADLINE_S * dilation,
-                stall_s=STALL_S * dilation,
-                late_send_ns=LATE_SEND_NS * dilation,
+                time_dilation=dilation,
             ) as load,
         ):
             rates: list[float] = []
 
             def one_round() -> None:
-                rates.append(load.round(sampling.round_requests, seconds))
+                rates.append(load.round(sampling.round_requests, sampling.round_seconds))
 
             try:
                 load.ramp_up()

@@ -224,6 +224,22 @@ def a_steady_run(point, *, gap_ms=50):
     return a_load_run(records, marks_ns=marks, point=point)
 
 
+def in_slow_motion(run, factor):
+    """The same run with each of the client's times so much later."""
+    records = tuple(
+        replace(
+            record,
+            due_ns=record.due_ns * factor,
+            sent_ns=record.sent_ns * factor,
+            finished_ns=record.finished_ns * factor,
+            arrivals_ns=tuple(at * factor for at in record.arrivals_ns),
+        )
+        for record in run.records
+    )
+    marks = tuple(mark * factor for mark in run.marks_ns)
+    return replace(run, records=records, marks_ns=marks)
+
+
 def a_run_info():
     """A simulated run."""
     return RunInfo(

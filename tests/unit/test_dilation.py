@@ -18,7 +18,7 @@ from perfgate.model import (
     Workload,
 )
 from perfgate.traffic.schedule import plan_schedule
-from tests.unit.factories import a_point, a_steady_run, an_audit
+from tests.unit.factories import a_point, a_steady_run, an_audit, in_slow_motion
 
 pytestmark = pytest.mark.unit
 
@@ -55,18 +55,7 @@ def a_run():
 def on_the_machine(run, dilation):
     """What a machine records of that run when the engine is so much slower; its stamps are not."""
     return replace(
-        run,
-        marks_ns=tuple(mark * dilation for mark in run.marks_ns),
-        records=tuple(
-            replace(
-                record,
-                due_ns=record.due_ns * dilation,
-                sent_ns=record.sent_ns * dilation,
-                finished_ns=record.finished_ns * dilation,
-                arrivals_ns=tuple(at * dilation for at in record.arrivals_ns),
-            )
-            for record in run.records
-        ),
+        in_slow_motion(run, dilation),
         telemetry=replace(
             run.telemetry,
             period_s=dilation,

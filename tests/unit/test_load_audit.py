@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from perfgate.load.audit import audit_client, combine
 from perfgate.load.spool import Beat
 from perfgate.model import RequestStatus
+from perfgate.traffic.backlog import LATE_SEND_NS
 from perfgate.traffic.rounds import find_marks
 from tests.unit.factories import a_record, an_audit
 
@@ -117,6 +118,15 @@ def test_late_sends_are_counted_in_the_window():
     audit = audit_client([late, in_time, in_the_ramp], [beat(100), beat(10**9)], (100, 10**9))
 
     assert audit.late_sends == 1
+
+
+def test_what_is_late_depends_on_the_engine_s_clock():
+    """6 ms of the machine are 3 ms of an engine at half the speed."""
+    record = replace(a_record(0), due_ns=200, sent_ns=200 + 6_000_000)
+    beats, bounds = [beat(100), beat(10**9)], (100, 10**9)
+
+    assert audit_client([record], beats, bounds).late_sends == 1
+    assert audit_client([record], beats, bounds, late_ns=2 * LATE_SEND_NS).late_sends == 0
 
 
 def test_a_worker_that_left_no_beat_has_a_blank_audit():

@@ -24,7 +24,7 @@ OPEN = Workload(concurrency=6, isl=8, osl=4, arrivals=BURSTS)
 def drive(request, mocked_server, tmp_path):
     """Puts a load of 40 requests on the server, once with each receiver."""
 
-    def run(load, *, ramp=8, rounds=(10, 10), seconds=None, workers=1):
+    def run(load, *, ramp=8, rounds=(10, 10), seconds=None, workers=1, **options):
         texts = [f"prompt {number}" for number in range(40)]
         with RunningLoad(
             mocked_server.server,
@@ -34,6 +34,7 @@ def drive(request, mocked_server, tmp_path):
             ramp=ramp,
             receiver=request.param,
             crew=here(workers),
+            **options,
         ) as running:
             running.ramp_up()
             for requests in rounds:
@@ -57,6 +58,18 @@ def test_every_request_is_sent_once_and_never_early(drive):
     assert {record.status for record in records} == {RequestStatus.OK}
     assert len(outcome.marks_ns) == 3
     assert sum(record.finished_ns <= outcome.marks_ns[0] for record in records) >= 8
+
+
+def test_a_slower_engine_is_given_as_much_longer(drive):
+    """Arrivals come, and a round's time is up, three times later than in the engine's time."""
+    rare = Arrivals(process=ArrivalProcess.CONSTANT, requests_per_s=60.0)
+    load = Workload(concurrency=6, isl=8, osl=1, arrivals=rare)
+    outcome = drive(load, ramp=1, rounds=(30,), seconds=0.2, time_dilation=3)
+    records = sorted(outcome.records, key=lambda record: record.index)
+    planned = plan_schedule(load, len(records)).due_ns
+
+    assert [record.due_ns - records[0].due_ns for record in records] == [3 * at for at in planned]
+    assert outcome.marks_ns[1] - outcome.marks_ns[0] >= 550_000_000
 
 
 def test_several_workers_keep_one_schedule(drive):

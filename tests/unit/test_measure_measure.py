@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from perfgate.measure.measure import drift_notes, measure
 from perfgate.measure.window import Window
 from perfgate.model import Policy, Sampling
-from tests.unit.factories import a_load_run, a_point, a_record, a_steady_run
+from tests.unit.factories import a_load_run, a_point, a_record, a_steady_run, in_slow_motion
 from tests.unit.run_strategies import loops, play
 
 pytestmark = pytest.mark.unit
@@ -58,7 +58,7 @@ def test_the_order_of_records_is_irrelevant(run, rng: random.Random):
 @given(loops(), st.integers(2, 50))
 def test_a_run_slowed_by_a_factor_measures_slower_by_it(run, factor):
     """Stretching time by k multiplies times by k and divides rates by k."""
-    slow, fast = measure(stretch(run, factor), POLICY), measure(run, POLICY)
+    slow, fast = measure(in_slow_motion(run, factor), POLICY), measure(run, POLICY)
 
     assert slow.throughput_tok_s * factor == pytest.approx(fast.throughput_tok_s)
     assert slow.latency_s.p50 == pytest.approx(fast.latency_s.p50 * factor)
@@ -108,19 +108,3 @@ def test_the_middle_of_three_rounds_belongs_to_neither_half():
 def test_one_round_has_no_halves():
     """A single round cannot drift."""
     assert drift_notes(Window((0, 100), (a_record(),))) == ()
-
-
-def stretch(run, factor):
-    """The same run in slow motion."""
-    records = tuple(
-        replace(
-            record,
-            due_ns=record.due_ns * factor,
-            sent_ns=record.sent_ns * factor,
-            finished_ns=record.finished_ns * factor,
-            arrivals_ns=tuple(at * factor for at in record.arrivals_ns),
-        )
-        for record in run.records
-    )
-    marks = tuple(mark * factor for mark in run.marks_ns)
-    return replace(run, records=records, marks_ns=marks)

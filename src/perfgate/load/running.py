@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self
 
+from perfgate.dilation import stretch
 from perfgate.errors import LoadError, UsageError
 from perfgate.load.audit import audit_client, combine
 from perfgate.load.control import Cell
@@ -66,7 +67,9 @@ class RunningLoad:
     `schedule` is drawn from the workload unless it is given, as a replay's must be. The ramp is
     over when each client has ended `ramp` requests, in an open loop when all together have.
     `on_progress(done, total)` is called while they wait, whenever a request has ended;
-    `on_exchange` is shown each request's raw messages when they are parsed.
+    `on_exchange` is shown each request's raw messages when they are parsed. All times asked for are
+    the engine's, which runs `time_dilation` times slower than real time; what is recorded are this
+    machine's.
     """
 
     def __init__(
@@ -84,21 +87,22 @@ class RunningLoad:
         on_exchange: Callable[[Exchange], None] | None = None,
         request_deadline_s: float = REQUEST_DEADLINE_S,
         stall_s: float = STALL_S,
-        late_send_ns: int = LATE_SEND_NS,
+        time_dilation: int = 1,
     ) -> None:
         self._server = server
-        self._workload = workload
+        planned = schedule or plan_schedule(workload, len(prompts))
+        self._workload, self._schedule = stretch(workload, planned, time_dilation)
         self._prompts = prompts
-        self._schedule = schedule or plan_schedule(workload, len(prompts))
         self._spool = spool
         self._ramp = ramp
         self._receiver = receiver
         self._crew = crew
         self._on_progress = on_progress
         self._on_exchange = on_exchange
-        self._deadline_s = request_deadline_s
-        self._stall_s = stall_s
-        self._late_send_ns = late_send_ns
+        self._deadline_s = request_deadline_s * time_dilation
+        self._stall_s = stall_s * time_dilation
+        self._late_send_ns = LATE_SEND_NS * time_dilation
+        self._dilation = time_dilation
         self._rounds: list[int] = []
         self._cuts_ns: dict[int, int] = {}
         self._dialect: Dialect
@@ -149,7 +153,7 @@ class RunningLoad:
         self._rounds.append(requests)
         begun, begun_ns = self._target, time.perf_counter_ns()
         self._target += requests
-        until_ns = begun_ns + int(seconds * 1e9) if seconds else NEVER
+        until_ns = begun_ns + int(seconds * self._dilation * 1e9) if seconds else NEVER
         self._workers.wait_until(
             lambda: self._tell() >= self._target or time.perf_counter_ns() >= until_ns
         )
