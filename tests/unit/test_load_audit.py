@@ -109,6 +109,14 @@ def test_the_ramp_is_left_out_of_the_audit():
     assert audit.messages == 2  # at 120 and 170, not at 220 and 270
 
 
+def test_the_lag_that_is_judged_is_the_tail_s():
+    """Of 100 wake-ups, 3 of them 20 ms late, the P99 is among those; the median would hide them."""
+    lags_ns = [1_000] * 97 + [20_000_000] * 3
+    beats = [beat(100 + number, lag_ns=lag_ns) for number, lag_ns in enumerate(lags_ns)]
+
+    assert audit_client([], beats, (100, 200)).lag_p99_s == pytest.approx(0.02)
+
+
 def test_late_sends_are_counted_in_the_window():
     """A request sent over 5 ms after it was due is late; one due in the ramp is not counted."""
     late = replace(a_record(0), due_ns=200, sent_ns=200 + 5_000_001)
