@@ -25,7 +25,7 @@ def scrape(url: str, *, timeout_s: float = _TIMEOUT_S) -> dict[str, float]:
             text = response.read().decode("utf-8")
     # A ValueError is an address that is none, or text that is not UTF-8.
     except (urllib.error.URLError, OSError, http.client.HTTPException, ValueError) as error:
-        msg = f"no metrics from {url}: {error}. Is the server running?"
+        msg = f"no metrics from {url}: {error}. Is Triton running?"
         raise ServerError(msg) from error
     return parse(text)
 
